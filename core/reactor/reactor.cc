@@ -1,0 +1,64 @@
+#include "reactor/reactor.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <system_error>
+
+namespace penstock {
+
+Reactor::Reactor(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {
+    int error = watch_own(wakeup_.fd(), wakeup_);
+    if (error != 0) throw std::system_error(-error, std::generic_category(), "watching the eventfd");
+}
+
+Reactor::~Reactor() { forget_own(wakeup_.fd()); }
+
+int Reactor::watch_own(int fd, Watcher& watcher) noexcept {
+    int error = backend_->watch(fd, Ready::kRead, watcher);
+    if (error == 0) ++own_;
+    return error;
+}
+
+void Reactor::forget_own(int fd) noexcept {
+    std::size_t before = backend_->watched();
+    backend_->forget(fd);
+    if (backend_->watched() < before) --own_;
+}
+
+void Reactor::deliver(std::size_t count) {
+    if (chooser_.is_fifo()) [[likely]] {
+        for (std::size_t i = 0; i < count; ++i) backend_->deliver(i);
+        return;
+    }
+    std::vector<std::size_t> order(count);
+    for (std::size_t i = 0; i < count; ++i) order[i] = i;
+    while (!order.empty()) {
+        auto chosen = order.begin() +
+                      static_cast<std::ptrdiff_t>(chooser_.next(Choice::kCompletion, order.size()));
+        backend_->deliver(*chosen);
+        order.erase(chosen);
+    }
+}
+
+void Reactor::collect_due() {
+    turn_time_ = now();
+    if (chooser_.is_fifo()) [[likely]] {
+        while (!timers_.empty() && timers_.next() <= turn_time_) push_completed(timers_.pop());
+        return;
+    }
+    std::vector<Word> due;
+    while (!timers_.empty() && timers_.next() <= turn_time_) due.push_back(timers_.pop());
+    while (!due.empty()) {
+        auto chosen =
+            due.begin() + static_cast<std::ptrdiff_t>(chooser_.next(Choice::kTimer, due.size()));
+        push_completed(*chosen);
+        due.erase(chosen);
+    }
+}
+
+Duration Reactor::time_to_next_timer() noexcept {
+    if (timers_.empty()) return Duration::max();
+    return std::max(timers_.next() - now(), Duration::zero());
+}
+
+}  // namespace penstock

@@ -1,0 +1,193 @@
+// One loop: ready queue, timers, backend and wake-up, put together into turns.
+//
+// Everything belongs to the loop's thread but post() and wake(), which any thread may call.
+//
+// A turn collects completions from the backend, moves due timers to the ready queue and runs the
+// entries that were ready when it began. It asks the kernel in every turn while any fd of the
+// user is watched, else every kTurnsBetweenPolls turns. A turn that runs for longer than
+// kSlice is cut: the kernel and the timers are asked, what they bring runs first, then the rest,
+// so that a busy queue starves neither I/O nor timers nor signals.
+//
+// The host is whoever runs the words:
+//     void run(Word)            runs one entry and drops it
+//     bool stopping()           the loop ends after this turn
+//     int wait(Backend&, Duration)   backend.wait(), with the host's lock released around it
+//     bool interrupted()        after a wait: handles pending signals; true ends the run at once
+//     bool failed()             an entry ended the run at once: what is left stays for the next run
+#pragma once
+
+#include <cerrno>
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "reactor/backend.h"
+#include "reactor/choice.h"
+#include "reactor/mailbox.h"
+#include "reactor/ready_queue.h"
+#include "reactor/timer_heap.h"
+#include "reactor/wakeup.h"
+#include "reactor/word.h"
+
+namespace penstock {
+
+class Reactor {
+public:
+    explicit Reactor(std::unique_ptr<Backend> backend);  // throws std::system_error
+    ~Reactor();
+    Reactor(const Reactor&) = delete;
+    Reactor& operator=(const Reactor&) = delete;
+
+    Backend& backend() noexcept { return *backend_; }
+    ReadyQueue& ready() noexcept { return ready_; }
+    TimerHeap& timers() noexcept { return timers_; }
+    Chooser& chooser() noexcept { return chooser_; }
+
+    // The time at which this turn began, at most one kernel tick behind: for records and
+    // statistics, not for deadlines.
+    TimePoint turn_time() const noexcept { return turn_time_; }
+
+    void push(Word word) { ready_.push(word); }
+    // A word that the kernel or a timer has made ready: it runs before a backlog that is cut.
+    void push_completed(Word word) {
+        if (is_cut_) [[unlikely]]
+            urgent_.push_back(word);
+        else
+            ready_.push(word);
+    }
+
+    void post(Word word) {
+        mailbox_.post(word);
+        wakeup_.signal();
+    }
+    void wake() noexcept { wakeup_.signal(); }
+
+    // An fd that does not make the loop look at the kernel in every turn: it belongs to the loop.
+    int watch_own(int fd, Watcher& watcher) noexcept;
+    void forget_own(int fd) noexcept;
+
+    // Runs turns until the host is stopping or interrupted.
+    template <class Host>
+    void run(Host& host) {
+        do {
+            if (!collect(host)) return;
+            run_batch(host);
+        } while (!host.stopping() || is_cut_);
+    }
+
+    // Gives every word that is left to `drop`, which may add more.
+    template <class Drop>
+    void drain(Drop drop) {
+        for (;;) {
+            if (!mailbox_.empty())
+                for (Word word : mailbox_.collect()) drop(word);
+            if (!urgent_.empty()) {
+                auto urgent = std::exchange(urgent_, {});
+                for (Word word : urgent) drop(word);
+            } else if (!ready_.empty()) {
+                drop(ready_.pop());
+            } else if (!timers_.empty()) {
+                drop(timers_.pop());
+            } else {
+                return;
+            }
+        }
+    }
+
+    template <class Visit>
+    void visit(Visit visit_word) const {
+        for (Word word : urgent_) visit_word(word);
+        for (std::size_t i = 0; i < ready_.size(); ++i) visit_word(ready_.peek(i));
+        timers_.visit(visit_word);
+    }
+
+private:
+    static constexpr unsigned kTurnsBetweenPolls = 16;
+    // Two ticks of the coarse clock at 250 Hz; with one callback that overruns it this stays
+    // below the 50 ms after which people notice.
+    static constexpr Duration kSlice = std::chrono::milliseconds(8);
+    // A timer this far away can't be due, whatever the coarse clock hides (10 ms at 100 Hz).
+    static constexpr Duration kCoarseLag = std::chrono::milliseconds(12);
+
+    template <class Host>
+    bool collect(Host& host) {
+        bool idle = ready_.empty() && urgent_.empty() && !host.stopping();
+        turn_time_ = std::max(turn_time_, coarse_now());
+        if (idle || is_cut_ || backend_->watched() > own_ || ++turns_since_poll_ >= kTurnsBetweenPolls ||
+            turn_time_ - polled_ >= kSlice || !mailbox_.empty()) {
+            if (!poll(host, idle)) return false;
+        }
+        if (!timers_.empty() && timers_.next() - turn_time_ < kCoarseLag) collect_due();
+        return true;
+    }
+
+    template <class Host>
+    bool poll(Host& host, bool idle) {
+        turns_since_poll_ = 0;
+        Duration timeout = Duration::zero();
+        if (idle) {
+            timeout = time_to_next_timer();
+            wakeup_.prepare();
+            if (!mailbox_.empty()) timeout = Duration::zero();
+        }
+        int count = host.wait(*backend_, timeout);
+        if (idle) {
+            wakeup_.done();
+            turn_time_ = now();
+        }
+        polled_ = turn_time_;
+        if (host.interrupted()) return false;
+        if (count > 0) deliver(static_cast<std::size_t>(count));
+        if (!mailbox_.empty())
+            for (Word word : mailbox_.collect()) push_completed(word);
+        return !host.interrupted();
+    }
+
+    template <class Host>
+    void run_batch(Host& host) {
+        // What was cut short runs on behind what has been collected since.
+        std::size_t left = is_cut_ ? left_ : ready_.size();
+        is_cut_ = false;
+        while (!urgent_.empty()) {
+            auto urgent = std::exchange(urgent_, {});
+            for (std::size_t i = 0; i < urgent.size(); ++i) {
+                if (host.failed()) {
+                    urgent_.insert(urgent_.begin(), urgent.begin() + static_cast<std::ptrdiff_t>(i), urgent.end());
+                    return;
+                }
+                host.run(urgent[i]);
+            }
+        }
+        while (left > 0) {
+            host.run(ready_.take(chooser_.next(Choice::kReady, left)));
+            --left;
+            if (host.failed()) [[unlikely]]
+                return;
+            if (left > 0 && coarse_now() - polled_ >= kSlice) [[unlikely]] {
+                is_cut_ = true;
+                left_ = left;
+                return;
+            }
+        }
+    }
+
+    void deliver(std::size_t count);
+    void collect_due();
+    Duration time_to_next_timer() noexcept;
+
+    std::unique_ptr<Backend> backend_;
+    Wakeup wakeup_;
+    Mailbox mailbox_;
+    ReadyQueue ready_;
+    TimerHeap timers_;
+    Chooser chooser_;
+    std::vector<Word> urgent_;
+    std::size_t own_ = 0;  // watched fds that are the loop's own
+    std::size_t left_ = 0;  // entries of a batch that was cut
+    TimePoint turn_time_ = now();
+    TimePoint polled_ = turn_time_;
+    unsigned turns_since_poll_ = 0;
+    bool is_cut_ = false;
+};
+
+}  // namespace penstock
