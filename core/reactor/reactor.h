@@ -115,7 +115,7 @@ private:
     template <class Host>
     bool collect(Host& host) {
         bool idle = ready_.empty() && urgent_.empty() && !host.stopping();
-        if (++turns_since_poll_ % kEntriesBetweenLooks == 0)
+        if (++turns_since_poll_ % kEntriesBetweenLooks == 0 || !timers_.empty())
             turn_time_ = std::max(turn_time_, coarse_now());
         if (idle || is_cut_ || backend_->watched() > own_ || turns_since_poll_ >= kTurnsBetweenPolls ||
             turn_time_ - polled_ >= kSlice || !mailbox_.empty()) {
@@ -135,10 +135,8 @@ private:
             if (!mailbox_.empty()) timeout = Duration::zero();
         }
         int count = host.wait(*backend_, timeout);
-        if (idle) {
-            wakeup_.done();
-            turn_time_ = now();
-        }
+        if (idle) wakeup_.done();
+        turn_time_ = idle ? now() : std::max(turn_time_, coarse_now());
         polled_ = turn_time_;
         if (host.interrupted()) return false;
         if (count > 0) deliver(static_cast<std::size_t>(count));
