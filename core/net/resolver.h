@@ -1,0 +1,60 @@
+// A loop's lookups, on threads of their own: getaddrinfo(3) blocks, for minutes where a name
+// server is silent. At most kMostThreads of them run at once and the rest wait in order; nothing
+// else uses the threads, so slow names hold up only other names.
+//
+// Who owns what. A Lookup belongs to the caller until submit(), to the queue or to the one thread
+// that asks until it is answered, and then to whoever `post` hands it to. It is destroyed on
+// any of these threads, so it holds nothing that belongs to the loop's. `post` runs on a thread
+// of the pool, and never once the Resolver's destructor has begun to return.
+//
+// Threads start when there is work and end after kIdle without. They are never joined: one that
+// is stuck in a lookup must not hold up the end of the program. They own the state that they
+// share with the Resolver, and drop an answer that nobody waits for any more. A forked child has
+// none of the threads, and its copy of the shared state may be locked for ever: it leaves that
+// alone and starts anew.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+
+namespace penstock {
+
+class Lookup {
+public:
+    virtual ~Lookup() = default;
+    virtual void ask() noexcept = 0;  // on a thread of the pool; blocks
+};
+
+class Resolver {
+public:
+    using Post = std::function<void(std::unique_ptr<Lookup>)>;
+
+    static constexpr std::size_t kMostThreads = 8;
+    static constexpr std::chrono::milliseconds kIdle{10'000};
+
+    explicit Resolver(Post post, std::chrono::milliseconds idle = kIdle);
+    ~Resolver();
+    Resolver(const Resolver&) = delete;
+    Resolver& operator=(const Resolver&) = delete;
+
+    // 0, or -EAGAIN where there is no thread to ask and none could be started.
+    int submit(std::unique_ptr<Lookup> lookup);
+    std::size_t threads() const;
+
+private:
+    struct Shared;
+    static void serve(std::shared_ptr<Shared> shared) noexcept;
+    static bool start_thread(const std::shared_ptr<Shared>& shared) noexcept;
+    void leave_parent_behind();
+
+    Post post_;
+    std::chrono::milliseconds idle_;
+    pid_t process_;
+    std::shared_ptr<Shared> shared_;
+};
+
+}  // namespace penstock

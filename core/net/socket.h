@@ -1,0 +1,44 @@
+// The socket calls that the loop makes, each once: interrupted calls are tried again, a result
+// below zero is -errno, nothing throws and no call raises SIGPIPE. The fd is borrowed.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <span>
+#include <sys/types.h>
+
+#include "base/unique_fd.h"
+#include "net/address.h"
+
+namespace penstock::socket {
+
+constexpr bool would_block(ssize_t result) noexcept {
+    return result == -EAGAIN || result == -EWOULDBLOCK;
+}
+
+// A non-blocking socket that is not inherited.
+int open(int family, int type, int protocol, UniqueFd& out) noexcept;
+int bind(int fd, const Address& address) noexcept;
+int listen(int fd, int backlog) noexcept;
+
+// The next connection of a listening socket, non-blocking and not inherited: 0 and `out`, or
+// -errno, which is -EAGAIN where none waits.
+int accept(int fd, UniqueFd& out, Address& peer) noexcept;
+// -EINPROGRESS where the answer comes when the socket is writable: ask finish_connect() then.
+int start_connect(int fd, const Address& address) noexcept;
+int finish_connect(int fd) noexcept;
+
+ssize_t recv(int fd, std::span<std::byte> into) noexcept;
+ssize_t send(int fd, std::span<const std::byte> bytes) noexcept;
+ssize_t send(int fd, std::span<const iovec> pieces) noexcept;  // at most IOV_MAX are looked at
+int shutdown_write(int fd) noexcept;
+
+int set_nonblocking(int fd) noexcept;
+// Small writes leave at once instead of waiting for the peer's acknowledgement. Nothing happens
+// where the socket isn't TCP.
+int set_nodelay(int fd) noexcept;
+int pending_error(int fd) noexcept;  // -SO_ERROR, which the call clears
+
+}  // namespace penstock::socket

@@ -1,0 +1,80 @@
+// A connected stream socket on the loop's thread: watching it, and the bytes that wait to leave.
+//
+// What is written has left when send() returns, as far as the socket takes it; enqueue() keeps
+// the rest until the socket is writable. Reading is the observer's: on_readable() comes at most
+// once a turn, so an observer that reads once a call leaves the other connections their turn.
+//
+// Every callback may do anything to the stream, also destroy it. The fd is either owned, and
+// then closed by the destructor, or borrowed: its owner calls detach() before it closes it.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "base/unique_fd.h"
+#include "net/chunk.h"
+#include "net/write_queue.h"
+#include "reactor/backend.h"
+
+namespace penstock {
+
+class TcpStream final : private Watcher {
+public:
+    class Observer {
+    public:
+        virtual void on_readable() noexcept = 0;
+        // Bytes that were queued have left; queued() says how many still wait.
+        virtual void on_written() noexcept = 0;
+        // The kernel refuses what was queued (the error is an errno); the queue is empty now.
+        virtual void on_write_error(int error) noexcept = 0;
+
+    protected:
+        ~Observer() = default;
+    };
+
+    TcpStream(Backend& backend, int borrowed_fd, Observer& observer) noexcept
+        : backend_(backend), observer_(observer), fd_(borrowed_fd) {}
+    TcpStream(Backend& backend, UniqueFd fd, Observer& observer) noexcept
+        : backend_(backend), observer_(observer), fd_(fd.get()), owned_(std::move(fd)) {}
+    ~TcpStream();
+    TcpStream(const TcpStream&) = delete;
+    TcpStream& operator=(const TcpStream&) = delete;
+
+    int fd() const noexcept { return fd_; }  // -1 once detached
+    bool is_reading() const noexcept { return has(interest_, Ready::kRead); }
+    bool is_writing() const noexcept { return has(interest_, Ready::kWrite); }
+    std::size_t queued() const noexcept { return queue_.bytes(); }
+
+    // 0, or -errno where the kernel won't watch the fd.
+    int start_reading() noexcept { return watch(interest_ | Ready::kRead); }
+    void stop_reading() noexcept { watch(interest_ & Ready::kWrite); }
+
+    // How much of it has left: nothing where the socket is full or bytes are queued already.
+    // -errno where the connection is lost.
+    ssize_t send(std::span<const std::byte> bytes) noexcept;
+    ssize_t send(std::span<const iovec> pieces) noexcept;
+    // Leaves behind what is queued. 0, or -errno.
+    int enqueue(Chunk chunk) noexcept;
+    // The peer sees the end of the stream behind what is queued. 0, or -errno.
+    int shutdown_write() noexcept;
+    // Drops what is queued.
+    void discard() noexcept;
+    // No callback comes any more, and the fd is its owner's alone; what is queued is dropped.
+    void detach() noexcept;
+
+private:
+    void on_ready(Ready events) noexcept override;
+    int watch(Ready interest) noexcept;
+    void flush() noexcept;
+
+    Backend& backend_;
+    Observer& observer_;
+    WriteQueue queue_;
+    bool* is_gone_ = nullptr;  // of the on_ready() that is running
+    int fd_;
+    UniqueFd owned_;
+    Ready interest_ = Ready::kNone;
+    bool shuts_down_ = false;  // once the queue has drained
+};
+
+}  // namespace penstock
