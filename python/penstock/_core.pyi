@@ -1,0 +1,143 @@
+"""The native module: the scheduler, and what the package's loop stands on.
+
+Only what the package itself and typed programs use is declared; names with an underscore are between this module and
+the package.
+"""
+
+import asyncio
+import contextvars
+import socket
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Protocol, TypeVar, TypeVarTuple, overload
+
+from _typeshed import FileDescriptorLike
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
+_Coroutine = Generator[Any, None, _T] | Coroutine[Any, Any, _T]
+_TaskFactory = Callable[..., asyncio.Future[Any]]
+
+# Whether Future and Task are native. Where the layout of CPython's own could not be verified they are not, and a
+# RuntimeWarning has said so.
+native_task: bool
+
+class Future(asyncio.Future[_T]): ...
+class Task(asyncio.Task[_T]): ...
+class Handle(asyncio.Handle): ...
+class TimerHandle(asyncio.TimerHandle): ...
+
+@overload
+def sleep(delay: float) -> Coroutine[Any, Any, None]: ...
+@overload
+def sleep(delay: float, result: _T) -> Coroutine[Any, Any, _T]: ...
+def create_task(
+    coro: _Coroutine[_T],
+    *,
+    name: str | None = None,
+    context: contextvars.Context | None = None,
+    **kwargs: Any,
+) -> asyncio.Task[_T]: ...
+
+class _Server(Protocol):
+    def _attach(self, transport: asyncio.Transport, /) -> None: ...
+    def _detach(self, transport: asyncio.Transport, /) -> None: ...
+
+class Loop:
+    slow_callback_duration: float
+    def __init__(self) -> None: ...
+    def call_soon(
+        self,
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle: ...
+    def call_soon_threadsafe(
+        self,
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle: ...
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle: ...
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle: ...
+    def time(self) -> float: ...
+    def create_future(self) -> asyncio.Future[Any]: ...
+    def create_task(
+        self,
+        coro: _Coroutine[_T],
+        *,
+        name: str | None = None,
+        context: contextvars.Context | None = None,
+        eager_start: bool | None = None,
+        **kwargs: Any,
+    ) -> asyncio.Task[_T]: ...
+    def set_task_factory(self, factory: _TaskFactory | None, /) -> None: ...
+    def get_task_factory(self) -> _TaskFactory | None: ...
+    def stop(self) -> None: ...
+    def is_running(self) -> bool: ...
+    def is_closed(self) -> bool: ...
+    def get_debug(self) -> bool: ...
+    def set_debug(self, enabled: bool) -> None: ...
+    def add_reader(
+        self, fd: FileDescriptorLike, callback: Callable[[*_Ts], Any], *args: *_Ts
+    ) -> None: ...
+    def remove_reader(self, fd: FileDescriptorLike) -> bool: ...
+    def add_writer(
+        self, fd: FileDescriptorLike, callback: Callable[[*_Ts], Any], *args: *_Ts
+    ) -> None: ...
+    def remove_writer(self, fd: FileDescriptorLike) -> bool: ...
+
+    # Runs until stop(); raises the KeyboardInterrupt or SystemExit that ended it otherwise.
+    def _run(self) -> None: ...
+    # Drops what is scheduled and watched, and closes the loop's own descriptors. Idempotent.
+    def _close(self) -> None: ...
+    # Watches a descriptor of the package's own: not counted among the user's, never a transport's.
+    def _add_reader(self, fd: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> object: ...
+    def _remove_reader(self, fd: int) -> bool: ...
+    # Done once `fd` is ready. Cancelling withdraws the wait; the kernel's registration stays for the next one.
+    def _wait_readable(self, fd: int) -> asyncio.Future[None]: ...
+    def _wait_writable(self, fd: int) -> asyncio.Future[None]: ...
+    # `fd`, which may have been waited on, is about to be closed.
+    def _forget_fd(self, fd: int) -> None: ...
+    # RuntimeError if a transport has `fd`.
+    def _ensure_fd_no_transport(self, fd: FileDescriptorLike) -> None: ...
+    # Takes over `sock`; connection_made(), reading and the waiter's result follow in later callbacks.
+    def _make_transport(
+        self,
+        sock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+        server: _Server | None = None,
+    ) -> asyncio.Transport: ...
+    # Accepts on `sock`, which listens already, until _unlisten(). The caller keeps the socket.
+    def _listen(
+        self,
+        sock: socket.socket,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        server: _Server,
+        backlog: int,
+    ) -> None: ...
+    def _unlisten(self, sock: socket.socket) -> None: ...
+    # getaddrinfo(3) in a pool of threads: (family, type, protocol, canonical name, address), the first three as
+    # plain integers. Raises no audit event.
+    def _resolve(
+        self,
+        host: bytes | str | None,
+        port: bytes | str | int | None,
+        family: int,
+        type: int,
+        proto: int,
+        flags: int,
+    ) -> asyncio.Future[list[tuple[int, int, int, str, Any]]]: ...

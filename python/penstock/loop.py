@@ -1,0 +1,34 @@
+"""The event loop: the native one, and around it the families of methods that aren't hot."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ._errors import Errors
+from ._running import Running
+from ._server import Serving
+
+
+class Loop(Running, Errors, Serving):
+    """asyncio's event loop, natively. asyncio.Runner takes it as `loop_factory`.
+
+    Debug mode is on from the start where asyncio's would be: PYTHONASYNCIODEBUG, `python -X dev`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        if _debug_is_asked_for():
+            self.set_debug(True)
+
+
+def new_event_loop() -> Loop:
+    """A new event loop; close() is the caller's to call."""
+    return Loop()  # type: ignore[abstract]  # asyncio's loops raise NotImplementedError instead
+
+
+def _debug_is_asked_for() -> bool:
+    flags = sys.flags
+    return flags.dev_mode or (
+        not flags.ignore_environment and bool(os.environ.get("PYTHONASYNCIODEBUG"))
+    )
