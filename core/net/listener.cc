@@ -47,7 +47,7 @@ void Listener::stop() noexcept {
 void Listener::on_ready(Ready) noexcept {
     bool is_gone = false;
     bool* outer = std::exchange(is_gone_, &is_gone);
-    for (std::size_t i = 0; i < accepts_a_turn_ && !is_gone && is_listening_; ++i) {
+    for (std::size_t left = accepts_a_turn_; left > 0 && !is_gone && is_listening_; --left) {
         UniqueFd accepted;
         Address peer;
         int error = -socket::accept(fd_, accepted, peer);

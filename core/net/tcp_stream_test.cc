@@ -1,0 +1,264 @@
+#include "net/tcp_stream.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "net/testing.h"
+
+namespace penstock {
+namespace {
+
+using namespace testing;
+using namespace std::chrono_literals;
+
+struct Script final : TcpStream::Observer {
+    void on_readable() noexcept override {
+        ++readable;
+        if (then_readable) then_readable();
+    }
+    void on_written() noexcept override {
+        ++written;
+        if (then_written) then_written();
+    }
+    void on_write_error(int code) noexcept override {
+        error = code;
+        if (then_error) then_error();
+    }
+    int readable = 0, written = 0, error = 0;
+    std::function<void()> then_readable, then_written, then_error;
+};
+
+class TcpStreamTest : public ::testing::Test {
+protected:
+    std::string_view text = "the quick brown fox";
+
+    // Writes until the socket is full, and then queues `more`.
+    std::size_t fill(std::string_view more = "tail") {
+        std::string block(1 << 16, 'b');
+        std::size_t total = 0;
+        for (;;) {
+            ssize_t sent = stream->send(bytes_of(block));
+            EXPECT_GE(sent, 0);
+            if (sent == 0) break;
+            total += static_cast<std::size_t>(sent);
+        }
+        EXPECT_EQ(stream->enqueue(*Chunk::copy(bytes_of(more))), 0);
+        return total;
+    }
+    void reset_by_peer() {
+        linger now{1, 0};
+        ::setsockopt(connection.far.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+        connection.far.reset();
+        ASSERT_TRUE(becomes(connection.near.get(), POLLIN));
+    }
+    std::string read_all(std::size_t size) {
+        std::string all;
+        while (all.size() < size) {
+            if (!becomes(connection.far.get(), POLLIN)) break;
+            std::string some = drain(connection.far.get());
+            if (some.empty()) break;
+            all += some;
+            turn(backend);
+        }
+        return all;
+    }
+
+    EpollBackend backend;
+    Connection connection;
+    Script observer;
+    std::unique_ptr<TcpStream> stream =
+        std::make_unique<TcpStream>(backend, connection.near.get(), observer);
+};
+
+TEST_F(TcpStreamTest, WhatIsSentHasLeft) {
+    EXPECT_EQ(stream->send(bytes_of(text)), static_cast<ssize_t>(text.size()));
+    ASSERT_TRUE(becomes(connection.far.get(), POLLIN));
+    EXPECT_EQ(drain(connection.far.get()), text);
+    EXPECT_EQ(backend.watched(), 0u);
+    EXPECT_EQ(stream->queued(), 0u);
+}
+
+TEST_F(TcpStreamTest, SendsPiecesInOneCall) {
+    std::string a = "ab", b = "cde";
+    iovec pieces[] = {{a.data(), 2}, {b.data(), 3}};
+    EXPECT_EQ(stream->send(std::span<const iovec>(pieces)), 5);
+    ASSERT_TRUE(becomes(connection.far.get(), POLLIN));
+    EXPECT_EQ(drain(connection.far.get()), "abcde");
+}
+
+TEST_F(TcpStreamTest, WhatTheSocketDoesNotTakeFollowsInOrder) {
+    std::size_t direct = fill("one ");
+    EXPECT_EQ(stream->enqueue(*Chunk::copy(bytes_of("two"))), 0);
+    EXPECT_EQ(stream->queued(), 7u);
+    EXPECT_TRUE(stream->is_writing());
+    EXPECT_EQ(stream->send(bytes_of("never")), 0);  // something is queued: it must wait
+    std::string all = read_all(direct + 7);
+    EXPECT_EQ(all.substr(direct), "one two");
+    EXPECT_EQ(stream->queued(), 0u);
+    EXPECT_FALSE(stream->is_writing());
+    EXPECT_GE(observer.written, 1);
+    EXPECT_EQ(backend.watched(), 0u);
+}
+
+TEST_F(TcpStreamTest, ReadinessIsReportedOnceATurnAndOnlyWhereWanted) {
+    socket::send(connection.far.get(), bytes_of(text));
+    ASSERT_TRUE(becomes(connection.near.get(), POLLIN));
+    turn(backend);
+    EXPECT_EQ(observer.readable, 0);
+    ASSERT_EQ(stream->start_reading(), 0);
+    turn(backend);
+    turn(backend);
+    EXPECT_EQ(observer.readable, 2);
+    stream->stop_reading();
+    turn(backend);
+    EXPECT_EQ(observer.readable, 2);
+    EXPECT_EQ(backend.watched(), 0u);
+}
+
+TEST_F(TcpStreamTest, ShutsDownBehindWhatIsQueued) {
+    std::size_t direct = fill("tail");
+    EXPECT_EQ(stream->shutdown_write(), 0);
+    std::string all = read_all(direct + 4);
+    EXPECT_EQ(all.size(), direct + 4);
+    ASSERT_TRUE(becomes(connection.far.get(), POLLIN));
+    std::array<std::byte, 1> byte;
+    EXPECT_EQ(socket::recv(connection.far.get(), byte), 0);
+}
+
+TEST_F(TcpStreamTest, ShutsDownAtOnceWhereNothingIsQueued) {
+    EXPECT_EQ(stream->shutdown_write(), 0);
+    ASSERT_TRUE(becomes(connection.far.get(), POLLIN));
+    std::array<std::byte, 1> byte;
+    EXPECT_EQ(socket::recv(connection.far.get(), byte), 0);
+}
+
+TEST_F(TcpStreamTest, AResetDropsWhatIsQueued) {
+    fill();
+    reset_by_peer();
+    turn(backend);
+    EXPECT_TRUE(observer.error == ECONNRESET || observer.error == EPIPE);
+    EXPECT_EQ(stream->queued(), 0u);
+    EXPECT_EQ(backend.watched(), 0u);
+    EXPECT_EQ(stream->send(bytes_of("x")), -EPIPE);
+}
+
+TEST_F(TcpStreamTest, ReadingComesBeforeWriting) {
+    std::string order;
+    fill();
+    stream->start_reading();
+    observer.then_readable = [&] { order += 'r'; stream->stop_reading(); };
+    observer.then_written = [&] { order += 'w'; };
+    socket::send(connection.far.get(), bytes_of("x"));
+    ASSERT_TRUE(becomes(connection.near.get(), POLLIN));
+    drain(connection.far.get());
+    ASSERT_TRUE(becomes(connection.near.get(), POLLOUT));
+    turn(backend);
+    EXPECT_EQ(order, "rw");
+}
+
+TEST_F(TcpStreamTest, ADetachedStreamIsSilent) {
+    fill();
+    stream->start_reading();
+    reset_by_peer();
+    ASSERT_GT(backend.wait(Duration::zero()), 0);
+    stream->detach();
+    backend.deliver(0);
+    EXPECT_EQ(observer.readable + observer.written + observer.error, 0);
+    EXPECT_EQ(stream->fd(), -1);
+    EXPECT_EQ(stream->start_reading(), -EBADF);
+    EXPECT_TRUE(is_open(connection.near.get()));  // borrowed
+    stream->detach();
+}
+
+TEST_F(TcpStreamTest, AnOwnedDescriptorIsClosedOnce) {
+    int fd = connection.near.get();
+    stream = std::make_unique<TcpStream>(backend, std::move(connection.near), observer);
+    stream->start_reading();
+    stream.reset();
+    EXPECT_FALSE(is_open(fd));
+    EXPECT_EQ(backend.watched(), 0u);
+}
+
+TEST_F(TcpStreamTest, EveryCallbackMayDestroyTheStream) {
+    fill();
+    stream->start_reading();
+    socket::send(connection.far.get(), bytes_of("x"));
+    ASSERT_TRUE(becomes(connection.near.get(), POLLIN));
+    drain(connection.far.get());
+    ASSERT_TRUE(becomes(connection.near.get(), POLLOUT));
+    observer.then_readable = [&] { stream.reset(); };
+    turn(backend);
+    EXPECT_EQ(observer.readable, 1);
+    EXPECT_EQ(observer.written, 0);
+    EXPECT_EQ(backend.watched(), 0u);
+}
+
+TEST_F(TcpStreamTest, OnWrittenMayDestroyTheStream) {
+    fill();
+    observer.then_written = [&] { stream.reset(); };
+    drain(connection.far.get());
+    ASSERT_TRUE(becomes(connection.near.get(), POLLOUT));
+    turn(backend);
+    EXPECT_EQ(stream, nullptr);
+    EXPECT_EQ(observer.written, 1);
+}
+
+TEST_F(TcpStreamTest, OnWriteErrorMayDestroyTheStream) {
+    fill();
+    observer.then_error = [&] { stream.reset(); };
+    reset_by_peer();
+    turn(backend);
+    EXPECT_EQ(stream, nullptr);
+    EXPECT_NE(observer.error, 0);
+}
+
+// Letting go of a chunk may run foreign code, which may use the stream.
+TEST_F(TcpStreamTest, AReleasedChunkMayUseTheStream) {
+    struct Owner {
+        TcpStream* stream;
+        int released = 0;
+    } owner{stream.get()};
+    auto release = [](void* pointer) noexcept {
+        auto* self = static_cast<Owner*>(pointer);
+        ++self->released;
+        EXPECT_EQ(self->stream->queued(), 0u);
+        self->stream->stop_reading();
+    };
+    fill();
+    stream->discard();
+    ASSERT_EQ(stream->enqueue(Chunk(bytes_of(text), &owner, release)), 0);
+    stream->discard();
+    EXPECT_EQ(owner.released, 1);
+    ASSERT_EQ(stream->enqueue(Chunk(bytes_of(text), &owner, release)), 0);
+    drain(connection.far.get());
+    ASSERT_TRUE(becomes(connection.near.get(), POLLOUT));
+    turn(backend);
+    EXPECT_EQ(owner.released, 2);
+}
+
+TEST_F(TcpStreamTest, AnUnrelatedConnectionOfTheSameNumberIsUntouched) {
+    stream->start_reading();
+    int number = connection.near.get();
+    socket::send(connection.far.get(), bytes_of("old"));
+    ASSERT_TRUE(becomes(number, POLLIN));
+    ASSERT_EQ(backend.wait(Duration::zero()), 1);
+    stream->detach();
+    Connection other;
+    connection.near.reset();
+    UniqueFd reused(::dup3(other.near.get(), number, O_CLOEXEC));
+    ASSERT_EQ(reused.get(), number);
+    Script bystander;
+    TcpStream second(backend, number, bystander);
+    second.start_reading();
+    backend.deliver(0);  // the old event
+    EXPECT_EQ(bystander.readable, 0);
+    stream.reset();
+    EXPECT_EQ(backend.watched(), 1u);
+    EXPECT_EQ(second.send(bytes_of("x")), 1);
+}
+
+}  // namespace
+}  // namespace penstock

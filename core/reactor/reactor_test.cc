@@ -1,0 +1,337 @@
+#include "reactor/reactor.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "reactor/epoll/epoll_backend.h"
+#include "reactor/testing/memory_backend.h"
+#include "reactor/testing/script.h"
+
+namespace penstock {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::CountingWatcher;
+using testing::Host;
+using testing::MemoryBackend;
+using testing::Script;
+
+constexpr int kUserFd = 1000;
+
+class ReactorTest : public ::testing::Test {
+protected:
+    ReactorTest() : reactor(std::make_unique<MemoryBackend>()) {
+        backend.on_wait = [this](Duration timeout) {
+            if (timeout == Duration::max()) {
+                ADD_FAILURE() << "the loop would sleep for ever";
+                host.is_interrupted = true;
+            }
+        };
+    }
+    Word word(std::function<void()> body) { return script.add(std::move(body)); }
+    Word note(int value) {
+        return word([this, value] { seen.push_back(value); });
+    }
+    void stop_soon() {
+        reactor.push(word([this] { host.stops = true; }));
+    }
+    void run() { reactor.run(host); }
+
+    Script script;
+    Host host;
+    Reactor reactor;
+    MemoryBackend& backend = static_cast<MemoryBackend&>(reactor.backend());
+    std::vector<int> seen;
+};
+
+TEST_F(ReactorTest, RunsWhatIsReadyInOrder) {
+    for (int i = 0; i < 5; ++i) reactor.push(note(i));
+    stop_soon();
+    run();
+    EXPECT_EQ(seen, (std::vector<int>{0, 1, 2, 3, 4}));
+}
+
+TEST_F(ReactorTest, WhatIsAddedDuringATurnRunsInTheNext) {
+    reactor.push(word([&] {
+        seen.push_back(1);
+        reactor.push(note(3));
+        host.stops = true;
+    }));
+    reactor.push(note(2));
+    run();
+    EXPECT_EQ(seen, (std::vector<int>{1, 2}));
+    run();
+    EXPECT_EQ(seen, (std::vector<int>{1, 2, 3}));
+}
+
+TEST_F(ReactorTest, WhenAnEntryFailsTheRestStays) {
+    reactor.push(note(1));
+    reactor.push(word([&] { host.has_failed = host.stops = true; }));
+    reactor.push(note(2));
+    run();
+    EXPECT_EQ(seen, (std::vector<int>{1}));
+    host = {};
+    stop_soon();
+    run();
+    EXPECT_EQ(seen, (std::vector<int>{1, 2}));
+}
+
+TEST_F(ReactorTest, DueTimersRunInOrderOfTheirDeadlines) {
+    TimePoint base = now();
+    reactor.timers().push(base - 1ms, note(2));
+    reactor.timers().push(base - 2ms, note(1));
+    reactor.timers().push(base - 1ms, note(3));
+    reactor.timers().push(base + 1h, note(9));
+    stop_soon();
+    run();
+    EXPECT_EQ(seen, (std::vector<int>{1, 2, 3}));
+}
+
+TEST_F(ReactorTest, SleepsUntilTheNextTimer) {
+    reactor.timers().push(now() + 20ms, word([&] { host.stops = true; }));
+    run();
+    ASSERT_FALSE(backend.timeouts.empty());
+    EXPECT_GT(backend.timeouts.front(), 15ms);
+    EXPECT_LE(backend.timeouts.front(), 20ms);
+}
+
+TEST_F(ReactorTest, AsksTheKernelRarelyWhereNoDescriptorIsWatched) {
+    int left = 1600;
+    std::function<void()> again = [&] {
+        if (--left > 0)
+            reactor.push(word(again));
+        else
+            host.stops = true;
+    };
+    reactor.push(word(again));
+    run();
+    EXPECT_GE(backend.timeouts.size(), 50u);
+    EXPECT_LE(backend.timeouts.size(), 200u);
+}
+
+TEST_F(ReactorTest, AsksTheKernelInEveryTurnWhileADescriptorIsWatched) {
+    CountingWatcher watcher;
+    backend.watch(kUserFd, Ready::kRead, watcher);
+    int left = 100;
+    std::function<void()> again = [&] {
+        if (--left > 0)
+            reactor.push(word(again));
+        else
+            host.stops = true;
+    };
+    reactor.push(word(again));
+    run();
+    EXPECT_EQ(backend.timeouts.size(), 100u);
+    for (Duration timeout : backend.timeouts) EXPECT_EQ(timeout, Duration::zero());
+}
+
+TEST_F(ReactorTest, OwnDescriptorsDoNotCount) {
+    CountingWatcher watcher;
+    reactor.watch_own(kUserFd, watcher);
+    for (int i = 0; i < 10; ++i) reactor.push(note(i));
+    stop_soon();
+    run();
+    host = {};
+    std::size_t before = backend.timeouts.size();
+    stop_soon();
+    run();
+    EXPECT_EQ(backend.timeouts.size(), before);
+    reactor.forget_own(kUserFd);
+    reactor.forget_own(kUserFd);
+    EXPECT_EQ(backend.watched(), 1u);  // the wake-up
+}
+
+// A turn's batch that takes for ever: I/O and timers must get through all the same.
+TEST_F(ReactorTest, ABusyQueueStarvesNeitherIoNorTimers) {
+    auto busy = [](Duration time) {
+        TimePoint end = now() + time;
+        while (now() < end) {
+        }
+    };
+    CountingWatcher watcher;
+    TimePoint io_seen{}, timer_seen{};
+    watcher.then = [&](Ready) {
+        reactor.push_completed(word([&] { io_seen = now(); }));
+    };
+    backend.watch(kUserFd, Ready::kRead, watcher);
+    TimePoint start;
+    bool has_started = false;
+    for (int i = 0; i < 300; ++i)
+        reactor.push(word([&] {
+            if (!has_started) {
+                has_started = true;
+                start = now();
+                backend.make_ready(kUserFd, Ready::kRead);
+                reactor.timers().push(start + 1ms, word([&] { timer_seen = now(); }));
+            }
+            busy(1ms);
+        }));
+    stop_soon();
+    run();
+    EXPECT_GT(now() - start, 250ms);
+    ASSERT_NE(io_seen, TimePoint{});
+    ASSERT_NE(timer_seen, TimePoint{});
+    EXPECT_LT(io_seen - start, 50ms);
+    EXPECT_LT(timer_seen - start, 50ms);
+}
+
+TEST_F(ReactorTest, ManyTurnsOfBusyWorkStarveNothingEither) {
+    CountingWatcher watcher;
+    reactor.watch_own(kUserFd, watcher);  // nothing makes the loop ask in every turn
+    std::vector<TimePoint> asked;
+    backend.on_wait = [&](Duration) { asked.push_back(now()); };
+    TimePoint end = now() + 100ms;
+    std::function<void()> again = [&] {
+        TimePoint until = now() + 1ms;
+        while (now() < until) {
+        }
+        if (now() < end)
+            reactor.push(word(again));
+        else
+            host.stops = true;
+    };
+    reactor.push(word(again));
+    run();
+    ASSERT_GE(asked.size(), 3u);
+    for (std::size_t i = 1; i < asked.size(); ++i) EXPECT_LT(asked[i] - asked[i - 1], 50ms);
+}
+
+TEST_F(ReactorTest, ACutBatchKeepsItsOrder) {
+    std::vector<int> expected;
+    for (int i = 0; i < 40; ++i) {
+        expected.push_back(i);
+        reactor.push(word([this, i] {
+            TimePoint end = now() + 1ms;
+            while (now() < end) {
+            }
+            seen.push_back(i);
+        }));
+    }
+    stop_soon();
+    run();
+    EXPECT_EQ(seen, expected);
+}
+
+TEST_F(ReactorTest, AnInterruptedWaitEndsTheRun) {
+    backend.on_wait = [&](Duration) { host.is_interrupted = true; };
+    run();
+    EXPECT_EQ(backend.timeouts.size(), 1u);
+}
+
+TEST_F(ReactorTest, DrainGivesBackEverything) {
+    reactor.push(note(1));
+    reactor.timers().push(now() + 1h, note(2));
+    reactor.post(note(3));
+    int drops = 0;
+    reactor.drain([&](Word) {
+        if (++drops == 1) reactor.push(note(4));
+    });
+    EXPECT_EQ(drops, 4);
+    EXPECT_TRUE(reactor.ready().empty() && reactor.timers().empty());
+    EXPECT_TRUE(seen.empty());
+}
+
+TEST_F(ReactorTest, VisitSeesWhatIsOwned) {
+    reactor.push(note(1));
+    reactor.timers().push(now() + 1h, note(2));
+    int visits = 0;
+    reactor.visit([&](Word) { ++visits; });
+    EXPECT_EQ(visits, 2);
+    reactor.drain([](Word) {});
+}
+
+// Always the youngest: what a deterministic test mode may choose, production never does.
+struct Youngest final : Oracle {
+    std::size_t choose(Choice what, std::size_t count) noexcept override {
+        EXPECT_GE(count, 2u);
+        ++asked[static_cast<std::size_t>(what)];
+        return count - 1;
+    }
+    std::array<int, 3> asked{};
+};
+
+TEST_F(ReactorTest, AnOracleDecidesTheOrderOfAllThree) {
+    Youngest oracle;
+    reactor.chooser().consult(&oracle);
+    EXPECT_FALSE(reactor.chooser().is_fifo());
+    std::vector<CountingWatcher> watchers(3);
+    for (int i = 0; i < 3; ++i) {
+        watchers[static_cast<std::size_t>(i)].then = [this, i](Ready) { seen.push_back(20 + i); };
+        backend.watch(kUserFd + i, Ready::kRead, watchers[static_cast<std::size_t>(i)]);
+        backend.make_ready(kUserFd + i, Ready::kRead);
+    }
+    for (int i = 0; i < 3; ++i) reactor.timers().push(now() - 1s, note(10 + i));
+    for (int i = 0; i < 3; ++i) reactor.push(note(i));
+    host.stops = true;
+    run();
+    // Completions come first. The timers join what is ready, the youngest first, so that taking
+    // the youngest of it gives them back in their own order.
+    EXPECT_EQ(seen, (std::vector<int>{22, 21, 20, 10, 11, 12, 2, 1, 0}));
+    EXPECT_EQ(oracle.asked, (std::array<int, 3>{5, 2, 2}));
+}
+
+TEST(ReactorOnEpoll, AnotherThreadEndsItsSleep) {
+    Reactor reactor(std::make_unique<EpollBackend>());
+    Script script;
+    Host host;
+    Word stop = script.add([&] { host.stops = true; });
+    std::thread other([&] { reactor.post(stop); });
+    reactor.run(host);
+    other.join();
+}
+
+TEST(ReactorOnEpoll, LosesNoWordOfOtherThreads) {
+    constexpr int kSenders = 3, kEach = 2000;
+    Reactor reactor(std::make_unique<EpollBackend>());
+    Script script;
+    Host host;
+    int received = 0;
+    Word count = script.add([&] {
+        if (++received == kSenders * kEach) host.stops = true;
+    });
+    std::vector<std::thread> senders;
+    for (int i = 0; i < kSenders; ++i)
+        senders.emplace_back([&] {
+            for (int n = 0; n < kEach; ++n) reactor.post(count);
+        });
+    reactor.run(host);
+    for (std::thread& sender : senders) sender.join();
+    EXPECT_EQ(received, kSenders * kEach);
+}
+
+// A wake says nothing where no wait is announced: without a lock in common the other thread
+// repeats it until it was heard.
+TEST(ReactorOnEpoll, WakesForAThreadThatOnlyWakes) {
+    Reactor reactor(std::make_unique<EpollBackend>());
+    std::atomic<bool> has_woken = false;
+    struct Woken : Host {
+        bool interrupted() const { return true; }
+    } host;
+    std::thread other([&] {
+        while (!has_woken) reactor.wake();
+    });
+    reactor.run(host);
+    has_woken = true;
+    other.join();
+}
+
+TEST(ReactorOnEpoll, TimersAreOnTime) {
+    Reactor reactor(std::make_unique<EpollBackend>());
+    Script script;
+    Host host;
+    TimePoint due = now() + 3ms, ran{};
+    reactor.timers().push(due, script.add([&] {
+        ran = now();
+        host.stops = true;
+    }));
+    reactor.run(host);
+    EXPECT_GE(ran, due);
+    EXPECT_LT(ran - due, 50ms);
+}
+
+}  // namespace
+}  // namespace penstock

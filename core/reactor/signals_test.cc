@@ -1,0 +1,51 @@
+#include "reactor/signals.h"
+
+#include <csignal>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <vector>
+
+#include "reactor/epoll/epoll_backend.h"
+
+namespace penstock {
+namespace {
+
+int signal_pipe = -1;
+
+void write_number(int number) {
+    auto byte = static_cast<unsigned char>(number);
+    [[maybe_unused]] ssize_t written = ::write(signal_pipe, &byte, 1);
+}
+
+TEST(Signals, ReportsEachNumberInATurnOfTheLoop) {
+    std::vector<int> seen;
+    Signals signals([&](int number) { seen.push_back(number); });
+    EpollBackend backend;
+    ASSERT_EQ(backend.watch(signals.read_fd(), Ready::kRead, signals), 0);
+    signal_pipe = signals.write_fd();
+    auto before = std::signal(SIGUSR1, write_number);
+    std::raise(SIGUSR1);
+    std::raise(SIGUSR1);
+    EXPECT_TRUE(seen.empty());
+    ASSERT_EQ(backend.wait(Duration::zero()), 1);
+    backend.deliver(0);
+    EXPECT_EQ(seen, (std::vector<int>{SIGUSR1, SIGUSR1}));
+    EXPECT_EQ(backend.wait(Duration::zero()), 0);
+    std::signal(SIGUSR1, before);
+    backend.forget(signals.read_fd());
+}
+
+TEST(Signals, IgnoresZeroBytesAndSurvivesAFullPipe) {
+    int seen = 0;
+    Signals signals([&](int) { ++seen; });
+    unsigned char zero = 0, number = SIGTERM;
+    ASSERT_EQ(::write(signals.write_fd(), &zero, 1), 1);
+    int written = 0;
+    while (::write(signals.write_fd(), &number, 1) == 1) ++written;  // until it would block
+    signals.on_ready(Ready::kRead);
+    EXPECT_EQ(seen, written);
+}
+
+}  // namespace
+}  // namespace penstock
