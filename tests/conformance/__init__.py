@@ -1,0 +1,1 @@
+"""CPython's own tests of asyncio, run with penstock's loop, Task and Future."""

@@ -1,0 +1,29 @@
+"""CPython's own tests of this interpreter, module by module, on penstock and on asyncio."""
+
+import pytest
+
+from . import left_out, suite
+
+MISSING = suite.why_unavailable()
+
+if MISSING:
+    pytest.skip(MISSING, allow_module_level=True)
+
+
+@pytest.mark.parametrize("module", suite.modules())
+def test_on_penstock(module: str) -> None:
+    report = suite.run(module, "penstock")
+    assert not report.problems, "\n\n".join(report.problems)
+    assert report.count("ok") > 0
+
+
+def test_the_harness_itself_on_asyncio() -> None:
+    report = suite.run("test.test_asyncio.test_futures", "asyncio")
+    assert not report.problems, "\n\n".join(report.problems)
+    assert report.count("ok") > 100
+
+
+def test_entries_name_modules_that_are_run() -> None:
+    areas = {module.removeprefix("test.") for module in suite.modules()}
+    for entry in left_out.read(suite.LEFT_OUT):
+        assert any(entry.pattern.startswith(f"{area}.") for area in areas), entry

@@ -1,0 +1,161 @@
+"""Runs one of CPython's test modules in this process and reports on it, a JSON object a line.
+
+Usage: worker.py LOOP MODULE FD. The ids of the tests to run come as a JSON list on standard input;
+null only asks for their names. Reports go to FD, what the tests print where it always goes.
+
+With LOOP `penstock`, every name by which the test modules reach the loop, Task or Future means
+penstock's before the module is imported. What stays as it is:
+- classes that the tests name because they are pure Python (`tasks._PyTask`, `futures._PyFuture`);
+- `test_utils.TestLoop` where a test drives its clock, since no real loop can be driven so. Those
+  tests see penstock's Task and Future on a foreign loop.
+"""
+
+import asyncio
+import asyncio.futures
+import asyncio.tasks
+import faulthandler
+import importlib
+import json
+import os
+import sys
+import traceback
+import unittest
+import warnings
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, TextIO
+
+SECONDS_A_TEST = 60.0
+
+
+class Reporter(unittest.TestResult):
+    """Tells of each test when it starts and how it ended, so that a crash leaves its name behind."""
+
+    def __init__(self, reports: TextIO) -> None:
+        super().__init__()
+        self._reports = reports
+        self._ended: dict[str, Any] | None = None
+
+    def say(self, **report: Any) -> None:
+        print(json.dumps(report), file=self._reports, flush=True)
+
+    def startTest(self, test: unittest.TestCase) -> None:
+        super().startTest(test)
+        self.say(test=name(test), outcome="started")
+        self._ended = {"outcome": "ok"}
+        faulthandler.dump_traceback_later(SECONDS_A_TEST, exit=True)
+
+    def stopTest(self, test: unittest.TestCase) -> None:
+        faulthandler.cancel_dump_traceback_later()
+        # 3.12.1 ends tests that are skipped as a whole, without having started them.
+        if self._ended is not None:
+            self.say(test=name(test), **self._ended)
+        self._ended = None
+        super().stopTest(test)
+
+    def addFailure(self, test: unittest.TestCase, err: Any) -> None:
+        self._end(test, "failed", traceback.format_exception(*err))
+
+    def addError(self, test: unittest.TestCase, err: Any) -> None:
+        self._end(test, "failed", traceback.format_exception(*err))
+
+    def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: Any) -> None:
+        if err is not None:
+            self._end(test, "failed", [f"{subtest}\n", *traceback.format_exception(*err)])
+
+    def addSkip(self, test: unittest.TestCase, reason: str) -> None:
+        self._end(test, "skipped", [reason])
+
+    def addUnexpectedSuccess(self, test: unittest.TestCase) -> None:
+        self._end(test, "failed", ["unexpected success\n"])
+
+    def _end(self, test: unittest.TestCase, outcome: str, lines: list[str]) -> None:
+        if self._ended is None:
+            # setUpClass, setUpModule and their counterparts have no start and no end.
+            self.say(test=name(test), outcome=outcome, detail="".join(lines))
+            return
+        detail = self._ended.get("detail", "") + "".join(lines)
+        if self._ended["outcome"] == "failed":
+            outcome = "failed"
+        self._ended = {"outcome": outcome, "detail": detail}
+
+
+def name(test: unittest.TestCase) -> str:
+    return test.id().removeprefix("test.")
+
+
+def use_penstock() -> None:
+    import penstock
+
+    penstock.install()
+    for home, public, native in (
+        (asyncio.tasks, "Task", "_CTask"),
+        (asyncio.futures, "Future", "_CFuture"),
+    ):
+        ours = getattr(penstock, public)
+        for module, attribute in ((asyncio, public), (home, public), (home, native)):
+            setattr(module, attribute, ours)
+
+    utils = importlib.import_module("test.test_asyncio.utils")
+    stock_test_loop = utils.TestCase.new_test_loop
+
+    def new_test_loop(self: Any, gen: Any = None) -> Any:
+        if gen is not None:
+            return stock_test_loop(self, gen)
+        loop = penstock.new_event_loop()
+        self.set_event_loop(loop)
+        return loop
+
+    utils.TestCase.new_test_loop = new_test_loop
+
+
+def after_import(module: ModuleType) -> None:
+    """Only test_events brings its loops from places that cannot be set beforehand."""
+    if module.__name__ == "test.test_asyncio.test_events":
+        import penstock
+
+        tests: Any = module
+        tests.EPollEventLoopTests.create_event_loop = lambda self: penstock.new_event_loop()
+
+
+def flatten(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
+    for test in suite:
+        if isinstance(test, unittest.TestSuite):
+            yield from flatten(test)
+        else:
+            yield test
+
+
+def main() -> None:
+    loop, module_name, descriptor = sys.argv[1:]
+    wanted: list[str] | None = json.load(sys.stdin)
+    del sys.path[0]
+    faulthandler.enable()
+    reports = os.fdopen(int(descriptor), "w")
+
+    from test import support
+
+    # As regrtest has it: nothing that goes to the network.
+    support.use_resources = {"cpu": None, "walltime": None}
+    if loop == "penstock":
+        use_penstock()
+    module = importlib.import_module(module_name)
+    if loop == "penstock":
+        after_import(module)
+
+    suite = unittest.defaultTestLoader.loadTestsFromModule(module)
+    reporter = Reporter(reports)
+    if wanted is None:
+        reporter.say(tests=[name(test) for test in flatten(suite)])
+    else:
+        chosen = frozenset(wanted)
+        suite = unittest.TestSuite(test for test in flatten(suite) if name(test) in chosen)
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            suite.run(reporter)
+    reporter.say(finished=True)
+    reports.close()
+
+
+if __name__ == "__main__":
+    main()
