@@ -1,0 +1,329 @@
+#include "futures/future.h"
+
+#include <cstring>
+
+#include "loop/handle.h"
+#include "loop/loop.h"
+#include "py/stop_iteration.h"
+#include "py/types.h"
+
+namespace penstock::py {
+namespace {
+
+// Takes over `callback` and `context`.
+void fire(Loop* loop, BaseFuture* future, PyObject* callback, PyObject* context) noexcept {
+    if (Py_TYPE(callback) == loop->state->task && as_task(callback)->waiter == object(future)) {
+        // A waiting task stands for its own wake-up.
+        Task* task = as_task(callback);
+        task->record.waker = current_task_id(loop);
+        push_task(loop, task);
+        Py_XDECREF(context);
+        return;
+    }
+    PyObject* args[] = {object(future)};
+    Handle* handle = loop->reactor == nullptr ? nullptr : new_handle(loop, callback, args, 1, context);
+    if (handle != nullptr)
+        loop->reactor->push(make_word(WordKind::kHandle, handle));
+    else
+        PyErr_Clear();
+    Py_DECREF(callback);
+    Py_XDECREF(context);
+}
+
+int init(PyObject* self, PyObject* args, PyObject* kwargs) {
+    State* state = state_of_type(Py_TYPE(self));
+    if (state == nullptr) return -1;
+    as_future(self)->native = nullptr;
+    if (state->base_future->tp_init(self, args, kwargs) < 0) return -1;
+    as_future(self)->native = find_native_loop(state, as_future(self)->loop);
+    return 0;
+}
+
+int traverse(PyObject* self, visitproc visit, void* arg) {
+    Py_VISIT(Py_TYPE(self));
+    return visit_base_fields(self, visit, arg);
+}
+
+int clear(PyObject* self) {
+    clear_base_fields(as_base(self));
+    clear_dict(self);
+    return 0;
+}
+
+void dealloc(PyObject* self) {
+    Future* future = as_future(self);
+    PyTypeObject* type = Py_TYPE(self);
+    // A subclass's dealloc has called the finalizer already.
+    if (future->log_tb && !PyObject_GC_IsFinalized(self))
+        if (PyObject_CallFinalizerFromDealloc(self) < 0) return;
+    PyObject_GC_UnTrack(self);
+    State* state = native_loop(future) != nullptr ? future->native->state : nullptr;
+    bool keep = state != nullptr && type == state->future && !PyObject_GC_IsFinalized(self);
+    clear_instance(self);
+    clear_base_fields(future);
+    if (keep && state->free_futures.push(self)) return;
+    type->tp_free(self);
+    Py_DECREF(object(type));
+}
+
+PyMethodDef methods[] = {
+    {"set_result", future_set_result, METH_O, "Mark the future done and set its result."},
+    {"result", future_result_method, METH_NOARGS, "Return the result this future represents."},
+    {"done", future_done, METH_NOARGS, "Return True if the future is done."},
+    {nullptr, nullptr, 0, nullptr}};
+
+PyType_Slot slots[] = {
+    {Py_tp_doc, const_cast<char*>("asyncio.Future with native scheduling (see asyncio.Future).")},
+    {Py_tp_init, reinterpret_cast<void*>(init)},
+    {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+    {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
+    {Py_tp_clear, reinterpret_cast<void*>(clear)},
+    {Py_tp_methods, methods},
+    {Py_am_await, reinterpret_cast<void*>(await_future)},
+    {Py_tp_iter, reinterpret_cast<void*>(await_future)},
+    {0, nullptr}};
+
+PyType_Spec spec = {"penstock._core.Future", sizeof(Future), 0,
+                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE, slots};
+
+}  // namespace
+
+Loop* find_native_loop(const State* state, PyObject* loop) noexcept {
+    if (loop == nullptr || !PyObject_TypeCheck(loop, state->loop)) return nullptr;
+    return as_loop(loop)->is_plain ? as_loop(loop) : nullptr;
+}
+
+PyObject* new_future(Loop* loop) noexcept {
+    State* state = loop->state;
+    PyObject* made = state->free_futures.pop();
+    if (made == nullptr) {
+        made = PyObject_GC_New(PyObject, state->future);
+        if (made == nullptr) return nullptr;
+    }
+    std::memset(reinterpret_cast<char*>(made) + sizeof(PyObject), 0,
+                sizeof(Future) - sizeof(PyObject));
+    Future* future = as_future(made);
+    future->loop = Py_NewRef(object(loop));
+    future->native = loop;
+    PyObject_GC_Track(made);
+    if (loop->is_debug) [[unlikely]] {
+        future->source_tb = PyObject_CallNoArgs(state->extract_stack);
+        if (future->source_tb == nullptr) {
+            Py_DECREF(made);
+            return nullptr;
+        }
+    }
+    return made;
+}
+
+void fire_callbacks(Loop* loop, BaseFuture* future) noexcept {
+    PyObject* callback = std::exchange(future->callback0, nullptr);
+    if (callback != nullptr) fire(loop, future, callback, std::exchange(future->context0, nullptr));
+    PyObject* more = std::exchange(future->callbacks, nullptr);
+    if (more == nullptr) [[likely]]
+        return;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(more); ++i) {
+        PyObject* pair = PyList_GET_ITEM(more, i);
+        fire(loop, future, Py_NewRef(PyTuple_GET_ITEM(pair, 0)),
+             Py_NewRef(PyTuple_GET_ITEM(pair, 1)));
+    }
+    Py_DECREF(more);
+}
+
+void finish_future(Loop* loop, BaseFuture* future, PyObject* result) noexcept {
+    future->result = result;
+    future->state = kFinished;
+    fire_callbacks(loop, future);
+}
+
+bool add_waiter(Loop* loop, BaseFuture* future, Task* task) noexcept {
+    if (future->state != kPending) {
+        push_task(loop, task);
+        return true;
+    }
+    // The context must not be NULL: `_callbacks` and add_done_callback() of the base read it.
+    if (future->callback0 == nullptr && future->callbacks == nullptr) [[likely]] {
+        future->callback0 = object(task);
+        future->context0 = Py_NewRef(Py_None);
+        return true;
+    }
+    PyObject* pair = PyTuple_Pack(2, object(task), Py_None);
+    Py_DECREF(object(task));
+    if (pair == nullptr) return false;
+    if (future->callbacks == nullptr) future->callbacks = PyList_New(0);
+    int error = future->callbacks == nullptr ? -1 : PyList_Append(future->callbacks, pair);
+    Py_DECREF(pair);
+    return error == 0;
+}
+
+void raise_cancelled(const State* state, BaseFuture* future) noexcept {
+    PyObject* exception = std::exchange(future->cancelled_exc, nullptr);
+    if (exception == nullptr) {
+        bool has_message = future->cancel_msg != nullptr && future->cancel_msg != Py_None;
+        exception = has_message ? PyObject_CallOneArg(state->cancelled_error, future->cancel_msg)
+                                : PyObject_CallNoArgs(state->cancelled_error);
+    }
+    if (exception != nullptr) raise_exception(exception);
+}
+
+PyObject* future_result(const State* state, BaseFuture* future) noexcept {
+    if (future->state == kFinished && future->exception == nullptr) [[likely]] {
+        future->log_tb = 0;
+        return Py_NewRef(future->result);
+    }
+    if (future->state == kCancelled) {
+        raise_cancelled(state, future);
+        return nullptr;
+    }
+    if (future->state == kPending) {
+        PyErr_SetString(state->invalid_state_error, "Result is not set.");
+        return nullptr;
+    }
+    future->log_tb = 0;
+    PyObject* exception = Py_NewRef(future->exception);
+    // Each result() starts the traceback where the exception was set, not where it was last raised.
+    PyObject* traceback = future->exception_tb != nullptr ? future->exception_tb : Py_None;
+    if (PyException_SetTraceback(exception, traceback) < 0) {
+        Py_DECREF(exception);
+        return nullptr;
+    }
+    Py_CLEAR(future->exception_tb);
+    raise_exception(exception);
+    return nullptr;
+}
+
+void add_awaited_by([[maybe_unused]] BaseFuture* future, [[maybe_unused]] PyObject* task) noexcept {
+#if PY_VERSION_HEX >= 0x030E0000
+    if (future->awaited_by == nullptr) [[likely]] {
+        future->awaited_by = Py_NewRef(task);
+        return;
+    }
+    if (!future->awaited_by_is_set) {
+        if (future->awaited_by == task) return;
+        PyObject* set = PySet_New(nullptr);
+        if (set == nullptr || PySet_Add(set, future->awaited_by) < 0 || PySet_Add(set, task) < 0) {
+            Py_XDECREF(set);
+            PyErr_Clear();  // the graph is for people; a task runs on without its edge
+            return;
+        }
+        Py_SETREF(future->awaited_by, set);
+        future->awaited_by_is_set = 1;
+        return;
+    }
+    if (PySet_Add(future->awaited_by, task) < 0) PyErr_Clear();
+#endif
+}
+
+void discard_awaited_by([[maybe_unused]] BaseFuture* future, [[maybe_unused]] PyObject* task) noexcept {
+#if PY_VERSION_HEX >= 0x030E0000
+    if (future->awaited_by == nullptr) return;
+    if (future->awaited_by_is_set) {
+        if (PySet_Discard(future->awaited_by, task) < 0) PyErr_Clear();
+    } else if (future->awaited_by == task) {
+        Py_CLEAR(future->awaited_by);
+    }
+#endif
+}
+
+void clear_base_fields(BaseFuture* future) noexcept {
+    Py_CLEAR(future->callback0);
+    Py_CLEAR(future->context0);
+    Py_CLEAR(future->callbacks);
+    Py_CLEAR(future->exception);
+    Py_CLEAR(future->exception_tb);
+    Py_CLEAR(future->result);
+    Py_CLEAR(future->source_tb);
+    Py_CLEAR(future->cancel_msg);
+    Py_CLEAR(future->cancelled_exc);
+#if PY_VERSION_HEX >= 0x030E0000
+    Py_CLEAR(future->awaited_by);
+#endif
+    Py_CLEAR(future->loop);
+}
+
+void clear_dict(PyObject* self) noexcept {
+#if PY_VERSION_HEX < 0x030D0000
+    Py_CLEAR(as_base(self)->dict);
+#else
+    PyObject_ClearManagedDict(self);
+#endif
+}
+
+void clear_instance(PyObject* self) noexcept {
+#if PY_VERSION_HEX < 0x030D0000
+    if (as_base(self)->weakrefs != nullptr)
+#endif
+        PyObject_ClearWeakRefs(self);
+    clear_dict(self);
+}
+
+int visit_base_fields(PyObject* self, visitproc visit, void* arg) noexcept {
+    BaseFuture* future = as_base(self);
+    Py_VISIT(future->loop);
+    Py_VISIT(future->callback0);
+    Py_VISIT(future->context0);
+    Py_VISIT(future->callbacks);
+    Py_VISIT(future->exception);
+    Py_VISIT(future->exception_tb);
+    Py_VISIT(future->result);
+    Py_VISIT(future->source_tb);
+    Py_VISIT(future->cancel_msg);
+    Py_VISIT(future->cancelled_exc);
+#if PY_VERSION_HEX >= 0x030E0000
+    Py_VISIT(future->awaited_by);
+#endif
+#if PY_VERSION_HEX < 0x030D0000
+    Py_VISIT(future->dict);
+    return 0;
+#else
+    return PyObject_VisitManagedDict(self, visit, arg);
+#endif
+}
+
+PyObject* future_set_result(PyObject* self, PyObject* result) {
+    BaseFuture* future = as_base(self);
+    Loop* loop = native_loop(as_future(self));
+    if (loop == nullptr || loop->reactor == nullptr) [[unlikely]] {
+        State* state = state_of_type(Py_TYPE(self));
+        if (state == nullptr) return nullptr;
+        Ref<> base = Ref<>::steal(PyObject_GetAttrString(object(state->base_future), "set_result"));
+        return base ? PyObject_CallFunctionObjArgs(base.get(), self, result, nullptr) : nullptr;
+    }
+    if (future->state != kPending) {
+        PyErr_SetString(loop->state->invalid_state_error, "invalid state");
+        return nullptr;
+    }
+    finish_future(loop, future, Py_NewRef(result));
+    Py_RETURN_NONE;
+}
+
+namespace {
+State* state_of_future(PyObject* self) noexcept {
+    State* state = state_of_type(Py_TYPE(self));
+    if (state != nullptr && as_base(self)->loop == nullptr) {
+        PyErr_SetString(PyExc_RuntimeError, "Future object is not initialized.");
+        return nullptr;
+    }
+    return state;
+}
+}  // namespace
+
+PyObject* future_result_method(PyObject* self, PyObject*) {
+    BaseFuture* future = as_base(self);
+    if (future->state == kFinished && future->exception == nullptr) [[likely]] {
+        future->log_tb = 0;
+        return Py_NewRef(future->result);
+    }
+    State* state = state_of_future(self);
+    return state != nullptr ? future_result(state, future) : nullptr;
+}
+
+PyObject* future_done(PyObject* self, PyObject*) {
+    return PyBool_FromLong(as_base(self)->state != kPending && as_base(self)->loop != nullptr);
+}
+
+bool add_future_types(PyObject* module, State* state) {
+    return add_type(module, spec, object(state->base_future), state->future);
+}
+
+}  // namespace penstock::py

@@ -1,0 +1,55 @@
+// penstock.Future, a subclass of _asyncio.Future: the base's storage and, for all that is not
+// hot, the base's methods. What the base does with our storage is right; we only do it faster.
+#pragma once
+
+#include "futures/layout.h"
+#include "py/state.h"
+
+namespace penstock::py {
+
+// A pending future of `loop`, which is native and plain.
+PyObject* new_future(Loop* loop) noexcept;
+
+// Exactly one of the four types whose layout we know.
+inline bool is_known_future(const State* state, PyObject* candidate) noexcept {
+    PyTypeObject* type = Py_TYPE(candidate);
+    return type == state->future || type == state->task || type == state->base_future ||
+           type == state->base_task;
+}
+
+// Hands every callback of a future that is done to the ready queue of `loop`.
+void fire_callbacks(Loop* loop, BaseFuture* future) noexcept;
+
+// Takes over `result`. The future is pending.
+void finish_future(Loop* loop, BaseFuture* future, PyObject* result) noexcept;
+
+// `task` (its reference is taken over) wakes when `future` is done.
+bool add_waiter(Loop* loop, BaseFuture* future, Task* task) noexcept;
+
+// A new reference to the result, or nullptr with what the future raises.
+PyObject* future_result(const State* state, BaseFuture* future) noexcept;
+
+// What a cancelled future raises.
+void raise_cancelled(const State* state, BaseFuture* future) noexcept;
+
+// From 3.14: what asyncio.print_call_graph() and `python -m asyncio ps` read.
+void add_awaited_by(BaseFuture* future, PyObject* task) noexcept;
+void discard_awaited_by(BaseFuture* future, PyObject* task) noexcept;
+
+void clear_base_fields(BaseFuture* future) noexcept;
+void clear_dict(PyObject* object) noexcept;
+int visit_base_fields(PyObject* object, visitproc visit, void* arg) noexcept;
+// Clears weak references and the instance's dict before the object goes.
+void clear_instance(PyObject* object) noexcept;
+
+PyObject* await_future(PyObject* self);  // tp_iter and am_await of Future and Task
+PyObject* future_set_result(PyObject* self, PyObject* result);
+PyObject* future_result_method(PyObject* self, PyObject*);
+PyObject* future_done(PyObject* self, PyObject*);
+
+// Sets `native` of a future or task that its base's __init__ has made.
+Loop* find_native_loop(const State* state, PyObject* loop) noexcept;
+
+bool add_future_types(PyObject* module, State* state);
+
+}  // namespace penstock::py

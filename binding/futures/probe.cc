@@ -1,0 +1,263 @@
+#include "futures/probe.h"
+
+#include <cstdlib>
+#include <cstring>
+
+#include "py/context.h"
+#include "py/ref.h"
+
+namespace penstock::py {
+namespace {
+
+// Objects in states that only the public API has brought about.
+constexpr const char* kObjects = R"(
+import _asyncio, contextvars, sys
+
+class Loop:
+    debug = False
+    def __init__(self): self.calls = []
+    def get_debug(self): return self.debug
+    def call_soon(self, callback, *args, context=None): self.calls.append((callback, args))
+    def call_exception_handler(self, context): pass
+
+class DebugLoop(Loop):
+    debug = True
+
+def callback(*args): pass
+
+async def nothing(): pass
+
+async def wait(future): await future
+
+async def get_cancelled(error): raise error
+
+def error_with_traceback():
+    try:
+        raise KeyError
+    except KeyError as error:
+        return error
+
+loop, debug_loop, mark = Loop(), DebugLoop(), object()
+variable = contextvars.ContextVar("penstock probe")
+context = contextvars.copy_context()
+context.run(variable.set, mark)
+
+pending = _asyncio.Future(loop=loop)
+pending.add_done_callback(callback)
+pending.add_done_callback(print)
+callbacks = pending._callbacks
+pending._asyncio_future_blocking = True
+pending.attribute = mark
+finished = _asyncio.Future(loop=loop)
+finished.set_result(mark)
+error = error_with_traceback()
+failed = _asyncio.Future(loop=loop)
+failed.set_exception(error)
+cancelled = _asyncio.Future(loop=loop)
+cancelled.cancel("why")
+traced = _asyncio.Future(loop=debug_loop)
+
+fresh_coro = nothing()
+fresh = _asyncio.Task(fresh_coro, loop=loop, name="probe")
+fresh.cancel("why")
+fresh_state = (fresh._must_cancel, fresh._log_destroy_pending, fresh.cancelling())
+
+def step(task):
+    call, args = loop.calls.pop()
+    _asyncio._set_running_loop(loop)
+    try:
+        call(*args)
+    finally:
+        _asyncio._set_running_loop(None)
+
+awaited = _asyncio.Future(loop=loop)
+waiting_coro = wait(awaited)
+waiting = _asyncio.Task(waiting_coro, loop=loop, name="probe")
+step(waiting)
+
+cancellation = __import__("asyncio").CancelledError()
+raised = _asyncio.Task(get_cancelled(cancellation), loop=loop, name="probe")
+step(raised)
+
+def leave_quietly():
+    for task in (fresh, waiting):
+        task._log_destroy_pending = False
+    failed.exception()
+    fresh_coro.close()
+    waiting_coro.close()
+)";
+
+#define PENSTOCK_EXPECT(condition) \
+    if (!(condition)) return #condition
+
+class Objects {
+public:
+    explicit Objects(PyObject* globals) noexcept : globals_(globals) {}
+    PyObject* operator[](const char* name) const noexcept {
+        return PyDict_GetItemString(globals_, name);
+    }
+    BaseFuture* future(const char* name) const noexcept { return as_base((*this)[name]); }
+    BaseTask* task(const char* name) const noexcept {
+        return reinterpret_cast<BaseTask*>((*this)[name]);
+    }
+
+private:
+    PyObject* globals_;
+};
+
+// nullptr, or the first expectation that does not hold.
+const char* check_futures(const Objects& objects) noexcept {
+    const BaseFuture* pending = objects.future("pending");
+    PENSTOCK_EXPECT(pending->loop == objects["loop"]);
+    PENSTOCK_EXPECT(pending->callback0 == objects["callback"]);
+    PENSTOCK_EXPECT(pending->context0 != nullptr && is_context(pending->context0));
+    PENSTOCK_EXPECT(pending->callbacks != nullptr && PyList_CheckExact(pending->callbacks));
+    PENSTOCK_EXPECT(PyList_GET_SIZE(pending->callbacks) == 1);
+    PENSTOCK_EXPECT(pending->state == kPending && pending->blocking && !pending->log_tb);
+    PENSTOCK_EXPECT(pending->result == nullptr && pending->exception == nullptr);
+    PENSTOCK_EXPECT(pending->cancelled_exc == nullptr && pending->cancel_msg == nullptr);
+#if PY_VERSION_HEX < 0x030D0000
+    Ref<> dict = Ref<>::steal(PyObject_GetAttrString(objects["pending"], "__dict__"));
+    PENSTOCK_EXPECT(dict && pending->dict == dict.get() && pending->weakrefs == nullptr);
+#endif
+    const BaseFuture* finished = objects.future("finished");
+    PENSTOCK_EXPECT(finished->state == kFinished && finished->result == objects["mark"]);
+    PENSTOCK_EXPECT(!finished->blocking && finished->callback0 == nullptr);
+    const BaseFuture* failed = objects.future("failed");
+    PENSTOCK_EXPECT(failed->state == kFinished && failed->log_tb);
+    PENSTOCK_EXPECT(failed->exception == objects["error"]);
+    Ref<> traceback = Ref<>::steal(PyException_GetTraceback(objects["error"]));
+    PENSTOCK_EXPECT(failed->exception_tb == traceback.get());
+    const BaseFuture* cancelled = objects.future("cancelled");
+    PENSTOCK_EXPECT(cancelled->state == kCancelled && cancelled->cancel_msg != nullptr);
+    PENSTOCK_EXPECT(PyUnicode_CompareWithASCIIString(cancelled->cancel_msg, "why") == 0);
+    const BaseFuture* traced = objects.future("traced");
+    Ref<> source = Ref<>::steal(PyObject_GetAttrString(objects["traced"], "_source_traceback"));
+    PENSTOCK_EXPECT(source && traced->source_tb == source.get() && pending->source_tb == nullptr);
+    return nullptr;
+}
+
+const char* check_tasks(const Objects& objects) noexcept {
+    const BaseTask* fresh = objects.task("fresh");
+    PENSTOCK_EXPECT(fresh->loop == objects["loop"] && fresh->coro == objects["fresh_coro"]);
+    PENSTOCK_EXPECT(fresh->must_cancel && fresh->log_destroy_pending);
+    PENSTOCK_EXPECT(fresh->cancels_requested == 1 && fresh->state == kPending);
+    PENSTOCK_EXPECT(fresh->name != nullptr && PyUnicode_CheckExact(fresh->name));
+    PENSTOCK_EXPECT(PyUnicode_CompareWithASCIIString(fresh->name, "probe") == 0);
+    PENSTOCK_EXPECT(fresh->context != nullptr && is_context(fresh->context));
+    PENSTOCK_EXPECT(fresh->cancel_msg != nullptr && PyUnicode_CheckExact(fresh->cancel_msg));
+    PENSTOCK_EXPECT(fresh->waiter == nullptr);
+    const BaseTask* waiting = objects.task("waiting");
+    PENSTOCK_EXPECT(waiting->waiter == objects["awaited"]);
+    PENSTOCK_EXPECT(waiting->coro == objects["waiting_coro"]);
+    PENSTOCK_EXPECT(!waiting->must_cancel && waiting->cancels_requested == 0);
+    const BaseTask* raised = objects.task("raised");
+    PENSTOCK_EXPECT(raised->state == kCancelled);
+    PENSTOCK_EXPECT(raised->cancelled_exc == objects["cancellation"]);
+#if PY_VERSION_HEX >= 0x030E0000
+    PENSTOCK_EXPECT(waiting->is_task && !objects.future("pending")->is_task);
+    PENSTOCK_EXPECT(waiting->node.next != nullptr && waiting->node.next->prev == &waiting->node);
+    PENSTOCK_EXPECT(raised->node.next == nullptr);
+    const BaseFuture* awaited = objects.future("awaited");
+    PENSTOCK_EXPECT(awaited->awaited_by == object(waiting) && !awaited->awaited_by_is_set);
+#endif
+    return nullptr;
+}
+
+const char* check_context(const Objects& objects) noexcept {
+    const auto* context = reinterpret_cast<ContextObject*>(objects["context"]);
+    PENSTOCK_EXPECT(context->vars != nullptr && context->previous == nullptr && !context->entered);
+    PENSTOCK_EXPECT(std::strcmp(Py_TYPE(context->vars)->tp_name, "hamt") == 0);
+    PENSTOCK_EXPECT(context->weakrefs == nullptr);
+    // A Context of the same vars sees the same values, and entering is what we think it is.
+    Ref<> twin = Ref<>::steal(Scratch::context_with(context->vars));
+    PENSTOCK_EXPECT(twin);
+    Ref<> value = Ref<>::steal(PyObject_GetItem(twin.get(), objects["variable"]));
+    PENSTOCK_EXPECT(value.get() == objects["mark"]);
+    PyThreadState* thread = PyThreadState_Get();
+    PyObject* before = thread->context;
+    if (PyContext_Enter(twin.get()) < 0) return "PyContext_Enter()";
+    const auto* entered = reinterpret_cast<ContextObject*>(twin.get());
+    bool is_entered = entered->entered && thread->context == twin.get() &&
+                      object(entered->previous) == before;
+    PyContext_Exit(twin.get());
+    PENSTOCK_EXPECT(is_entered);
+    PENSTOCK_EXPECT(thread->context == before && !entered->entered);
+    return nullptr;
+}
+
+#if PY_VERSION_HEX >= 0x030E0000
+// Where the thread state keeps the running task: behind its public part, found by its value.
+const char* find_running_task(State* state, const Objects& objects) noexcept {
+    Ref<> asyncio = Ref<>::steal(PyImport_ImportModule("_asyncio"));
+    Ref<> ran = Ref<>::steal(PyObject_CallMethod(asyncio.get(), "_set_running_loop", "O", objects["loop"]));
+    Ref<> entered = Ref<>::steal(PyObject_CallMethod(asyncio.get(), "_enter_task", "OO", objects["loop"],
+                                                     objects["waiting"]));
+    auto* thread = reinterpret_cast<char*>(PyThreadState_Get());
+    constexpr Py_ssize_t kFarthest = 512;
+    Py_ssize_t found = 0, hits = 0;
+    for (Py_ssize_t offset = sizeof(PyThreadState); offset < Py_ssize_t(sizeof(PyThreadState)) + kFarthest;
+         offset += sizeof(PyObject*)) {
+        if (*reinterpret_cast<PyObject**>(thread + offset) != objects["waiting"]) continue;
+        found = offset;
+        ++hits;
+    }
+    Ref<> left = Ref<>::steal(PyObject_CallMethod(asyncio.get(), "_leave_task", "OO", objects["loop"],
+                                                  objects["waiting"]));
+    ran = Ref<>::steal(PyObject_CallMethod(asyncio.get(), "_set_running_loop", "O", Py_None));
+    PENSTOCK_EXPECT(entered && left && ran);
+    PENSTOCK_EXPECT(hits == 1);
+    PENSTOCK_EXPECT(*reinterpret_cast<PyObject**>(thread + found) == nullptr);
+    state->running_task_offset = found;
+    return nullptr;
+}
+#endif
+
+bool set_reason(State* state, const char* what, const char* expectation) noexcept {
+    PyErr_Clear();
+    Py_XSETREF(state->why_stock,
+               PyUnicode_FromFormat("the layout of %s is not the expected one: %s", what, expectation));
+    return state->why_stock != nullptr;
+}
+
+}  // namespace
+
+bool probe_layout(State* state) noexcept {
+    state->native_task = false;
+    state->bare_context = false;
+    if (const char* wish = std::getenv("PENSTOCK_STOCK_TASK"); wish != nullptr && *wish != '\0') {
+        state->why_stock = PyUnicode_FromString("PENSTOCK_STOCK_TASK is set");
+        return state->why_stock != nullptr;
+    }
+    if (state->base_future->tp_basicsize != sizeof(BaseFuture) ||
+        state->base_task->tp_basicsize != sizeof(BaseTask))
+        return set_reason(state, "asyncio's Future and Task", "their size");
+    Ref<> globals = Ref<>::steal(PyDict_New());
+    if (!globals || PyDict_SetItemString(globals.get(), "__builtins__", PyEval_GetBuiltins()) < 0)
+        return false;
+    Ref<> done = Ref<>::steal(PyRun_String(kObjects, Py_file_input, globals.get(), globals.get()));
+    if (!done) {
+        Ref<> error = Ref<>::steal(take_exception());
+        Ref<> text = Ref<>::steal(PyObject_Repr(error.get()));
+        const char* utf8 = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
+        return set_reason(state, "asyncio's Future and Task", utf8 != nullptr ? utf8 : "the probe failed");
+    }
+    Objects objects(globals.get());
+    const char* expectation = check_futures(objects);
+    if (expectation == nullptr) expectation = check_tasks(objects);
+#if PY_VERSION_HEX >= 0x030E0000
+    if (expectation == nullptr) expectation = find_running_task(state, objects);
+#endif
+    state->native_task = expectation == nullptr;
+    const char* context_expectation = check_context(objects);
+    state->bare_context = context_expectation == nullptr;
+    Ref<> left = Ref<>::steal(PyObject_CallNoArgs(objects["leave_quietly"]));
+    PyErr_Clear();
+    PyDict_Clear(globals.get());
+    if (expectation != nullptr) return set_reason(state, "asyncio's Future and Task", expectation);
+    if (context_expectation != nullptr)
+        return set_reason(state, "contextvars.Context", context_expectation);
+    return true;
+}
+
+}  // namespace penstock::py

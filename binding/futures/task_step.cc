@@ -1,0 +1,280 @@
+// One step of a task: send into the coroutine what it waits for, and act on what it yields.
+#include "futures/future.h"
+#include "futures/task.h"
+#include "loop/loop.h"
+#include "loop/sleep.h"
+#include "py/ref.h"
+
+namespace penstock::py {
+namespace {
+
+// What the task has waited for is over: the exception to throw into it, or nullptr. Never
+// leaves an exception pending.
+PyObject* outcome_of_wait(Loop* loop, Task* task) noexcept {
+    State* state = loop->state;
+    PyObject* exception = nullptr;
+    PyObject* waiter = std::exchange(task->waiter, nullptr);
+    if (waiter != nullptr) {
+        if (is_known_future(state, waiter)) [[likely]] {
+            BaseFuture* future = as_base(waiter);
+            discard_awaited_by(future, object(task));
+            if (future->state != kFinished || future->exception != nullptr) {
+                Py_XDECREF(future_result(state, future));
+                exception = take_exception();
+            }
+        } else if (Py_TYPE(waiter) == state->sleep) {
+            exception = sleep_exception(waiter);
+        } else {
+            if (PyObject_TypeCheck(waiter, state->base_future) ||
+                PyObject_TypeCheck(waiter, state->base_task))
+                discard_awaited_by(as_base(waiter), object(task));
+            PyObject* result = PyObject_CallMethodNoArgs(waiter, state->str_result);
+            Py_XDECREF(result);
+            if (result == nullptr) exception = take_exception();
+        }
+        Py_DECREF(waiter);
+    }
+    if (task->must_cancel) [[unlikely]] {
+        task->must_cancel = 0;
+        if (exception == nullptr || !PyErr_GivenExceptionMatches(exception, state->cancelled_error)) {
+            raise_cancelled(state, as_base(task));
+            Py_XSETREF(exception, take_exception());
+        }
+    }
+    return exception;
+}
+
+// Takes over `exception`.
+PySendResult throw_into(Loop* loop, PyObject* coro, PyObject* exception, PyObject** result) noexcept {
+    *result = PyObject_CallMethodOneArg(coro, loop->state->str_throw_, exception);
+    Py_DECREF(exception);
+    if (*result != nullptr) return PYGEN_NEXT;
+    if (!PyErr_ExceptionMatches(PyExc_StopIteration)) return PYGEN_ERROR;
+    PyObject* stop = take_exception();
+    *result = Py_NewRef(reinterpret_cast<PyStopIterationObject*>(stop)->value);
+    Py_DECREF(stop);
+    return PYGEN_RETURN;
+}
+
+// A RuntimeError is thrown into the task at its next step.
+void fail_soon(Loop* loop, Task* task, Ref<> message) noexcept {
+    if (message) PyErr_SetObject(PyExc_RuntimeError, message.get());
+    PyObject* failed = new_future(loop);
+    if (failed == nullptr) {
+        Py_DECREF(object(task));
+        PyErr_WriteUnraisable(nullptr);
+        return;
+    }
+    as_base(failed)->exception = take_exception();
+    as_base(failed)->state = kFinished;
+    task->waiter = failed;
+    push_task(loop, task);
+}
+
+// `task` waits for a future of another make. Takes over both references.
+void wait_for_foreign(Loop* loop, Task* task, PyObject* future) noexcept {
+    State* state = loop->state;
+    if (!materialise_context(task)) return fail_soon(loop, task, {});
+    PyObject* args[] = {future, object(task), task->context};
+    Ref<> added = Ref<>::steal(PyObject_VectorcallMethod(
+        state->str_add_done_callback, args, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET,
+        state->context_keyword));
+    if (!added) {
+        Py_DECREF(future);
+        return fail_soon(loop, task, {});
+    }
+    task->waiter = future;
+    task->record.wait_kind = WaitKind::kForeign;
+    if (PyObject_TypeCheck(future, state->base_future) || PyObject_TypeCheck(future, state->base_task))
+        add_awaited_by(as_base(future), object(task));
+    else if (state->future_add_to_awaited_by != nullptr) {
+        Ref<> done = Ref<>::steal(PyObject_CallFunctionObjArgs(state->future_add_to_awaited_by, future,
+                                                               object(task), nullptr));
+        if (!done) PyErr_Clear();
+    }
+    if (task->must_cancel) {
+        Ref<> message = Ref<>::borrow(task->cancel_msg != nullptr ? task->cancel_msg : Py_None);
+        Ref<> keyword = Ref<>::steal(PyTuple_Pack(1, state->str_msg));
+        PyObject* cancel_args[] = {future, message.get()};
+        Ref<> result = Ref<>::steal(PyObject_VectorcallMethod(
+            state->str_cancel, cancel_args, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, keyword.get()));
+        if (result && PyObject_IsTrue(result.get()) > 0)
+            task->must_cancel = 0;
+        else
+            PyErr_Clear();
+    }
+    Py_DECREF(object(task));
+}
+
+// The loop that asyncio.futures._get_loop() finds: a new reference.
+Ref<> loop_of(State* state, PyObject* future) noexcept {
+    if (is_known_future(state, future)) return Ref<>::borrow(as_base(future)->loop);
+    Ref<> get_loop = Ref<>::steal(PyObject_GetAttr(future, state->str_get_loop));
+    if (get_loop) return Ref<>::steal(PyObject_CallNoArgs(get_loop.get()));
+    PyErr_Clear();
+    return Ref<>::steal(PyObject_GetAttr(future, state->str__loop));
+}
+
+// Everything that a coroutine may yield and that is not one of the four known types, None or a
+// sleep. Takes over both references.
+void act_on_other(Loop* loop, Task* task, PyObject* yielded) noexcept {
+    State* state = loop->state;
+    Ref<> owned = Ref<>::steal(yielded);
+    Ref<> text;
+    if (yielded == object(task)) {
+        text = Ref<>::steal(PyUnicode_FromFormat("Task cannot await on itself: %R", object(task)));
+        return fail_soon(loop, task, std::move(text));
+    }
+    Ref<> blocking = Ref<>::steal(PyObject_GetAttr(yielded, state->str__asyncio_future_blocking));
+    if (!blocking) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) return fail_soon(loop, task, {});
+        PyErr_Clear();
+    }
+    if (blocking && blocking.get() != Py_None) {
+        Ref<> its_loop = loop_of(state, yielded);
+        if (!its_loop) return fail_soon(loop, task, {});
+        if (its_loop.get() != object(loop)) {
+            text = Ref<>::steal(PyUnicode_FromFormat(
+                "Task %R got Future %R attached to a different loop", object(task), yielded));
+            return fail_soon(loop, task, std::move(text));
+        }
+        int is_true = PyObject_IsTrue(blocking.get());
+        if (is_true < 0) return fail_soon(loop, task, {});
+        if (!is_true) {
+            text = Ref<>::steal(PyUnicode_FromFormat(
+                "yield was used instead of yield from in task %R with %R", object(task), yielded));
+            return fail_soon(loop, task, std::move(text));
+        }
+        if (PyObject_SetAttr(yielded, state->str__asyncio_future_blocking, Py_False) < 0)
+            return fail_soon(loop, task, {});
+        return wait_for_foreign(loop, task, owned.release());
+    }
+    if (PyGen_CheckExact(yielded))
+        text = Ref<>::steal(PyUnicode_FromFormat(
+            "yield was used instead of yield from for generator in task %R with %R", object(task),
+            yielded));
+    else
+        text = Ref<>::steal(PyUnicode_FromFormat("Task got bad yield: %R", yielded));
+    fail_soon(loop, task, std::move(text));
+}
+
+// Takes over both references.
+void act_on_yield(Loop* loop, Task* task, PyObject* yielded) noexcept {
+    State* state = loop->state;
+    if (yielded == Py_None) {
+        Py_DECREF(yielded);
+        task->record.wait_kind = WaitKind::kNothing;
+        return push_task(loop, task);
+    }
+    task->record.since = loop->reactor->turn_time().time_since_epoch().count();
+    if (Py_TYPE(yielded) == state->sleep) {
+        task->record.wait_kind = WaitKind::kSleep;
+        task->waiter = yielded;
+        return wait_for_sleep(loop, yielded, task);
+    }
+    BaseFuture* future = as_base(yielded);
+    if (!is_known_future(state, yielded) || !future->blocking || yielded == object(task) ||
+        future->loop != object(loop)) [[unlikely]]
+        return act_on_other(loop, task, yielded);
+    future->blocking = 0;
+    task->waiter = yielded;
+    task->record.wait_kind = Py_TYPE(yielded) == state->task ? WaitKind::kTask : WaitKind::kFuture;
+    add_awaited_by(future, object(task));
+    if (task->must_cancel) [[unlikely]] {
+        Py_INCREF(object(task));
+        add_waiter(loop, future, task);
+        Ref<> held = Ref<>::borrow(yielded);
+        Ref<> message = Ref<>::borrow(task->cancel_msg != nullptr ? task->cancel_msg : Py_None);
+        Ref<> keyword = Ref<>::steal(PyTuple_Pack(1, state->str_msg));
+        PyObject* args[] = {yielded, message.get()};
+        Ref<> result = Ref<>::steal(PyObject_VectorcallMethod(
+            state->str_cancel, args, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, keyword.get()));
+        if (result && PyObject_IsTrue(result.get()) > 0)
+            task->must_cancel = 0;
+        else
+            PyErr_Clear();
+        Py_DECREF(object(task));
+        return;
+    }
+    if (!add_waiter(loop, future, task)) [[unlikely]]
+        PyErr_WriteUnraisable(nullptr);
+}
+
+// Takes over `exception`, with which the coroutine has ended.
+void finish_with_exception(Loop* loop, Task* task, PyObject* exception) noexcept {
+    State* state = loop->state;
+    if (PyErr_GivenExceptionMatches(exception, state->cancelled_error)) {
+        Py_XSETREF(task->cancelled_exc, exception);
+        Py_CLEAR(task->cancel_msg);
+        return finish_task(loop, task, kCancelled);
+    }
+    bool ends_the_run = PyErr_GivenExceptionMatches(exception, PyExc_KeyboardInterrupt) ||
+                        PyErr_GivenExceptionMatches(exception, PyExc_SystemExit);
+    if (ends_the_run) Py_XSETREF(loop->failure, Py_NewRef(exception));
+    task->exception = exception;
+    task->exception_tb = PyException_GetTraceback(exception);
+    task->log_tb = 1;
+    finish_task(loop, task, kFinished);
+}
+
+PySendResult resume(Loop* loop, Task* task, PyObject* thrown, PyObject** yielded) noexcept {
+    PyObject* coro = task->coro;
+    if (thrown != nullptr) [[unlikely]]
+        return throw_into(loop, coro, thrown, yielded);
+    if (PyCoro_CheckExact(coro)) [[likely]]
+        return PyCoro_Type.tp_as_async->am_send(coro, Py_None, yielded);
+    return PyIter_Send(coro, Py_None, yielded);
+}
+
+}  // namespace
+
+void finish_task(Loop* loop, Task* task, FutureState end) noexcept {
+    task->state = end;
+    task->record.wait_kind = WaitKind::kNothing;
+    unlink_task(task);
+    fire_callbacks(loop, as_base(task));
+}
+
+void step_task(Loop* loop, Task* task) noexcept {
+    if (task->state != kPending || task->coro == nullptr) [[unlikely]] {
+        Py_DECREF(object(task));
+        return;
+    }
+    PyObject* thrown = nullptr;
+    if (task->waiter != nullptr || task->must_cancel) thrown = outcome_of_wait(loop, task);
+    task->record.wait_kind = WaitKind::kNothing;
+    loop->stepping = task;
+    set_current_task(loop, object(task));
+    PyObject* yielded = nullptr;
+    PySendResult sent = PYGEN_ERROR;
+    bool is_bare = task->vars != nullptr;
+    PyObject*& context = is_bare ? task->vars : task->context;
+    bool entered = run_in_context(loop, context, true,
+                                  [&] { sent = resume(loop, task, thrown, &yielded); });
+    loop->stepping = nullptr;
+    if (is_bare && is_context(task->vars)) [[unlikely]] {
+        // Somebody has kept the context object of this step: it is the task's own from now on.
+        Py_XSETREF(task->context, std::exchange(task->vars, nullptr));
+    }
+    if (!entered) {  // sent is PYGEN_ERROR, and the coroutine has not run
+        Py_XDECREF(thrown);
+    }
+    if (sent == PYGEN_NEXT) [[likely]]
+        return act_on_yield(loop, task, yielded);
+    if (sent == PYGEN_RETURN) [[likely]] {
+        if (task->must_cancel) [[unlikely]] {
+            // Cancelled in its very last step: there is no later one to throw into.
+            task->must_cancel = 0;
+            Py_DECREF(yielded);
+            finish_task(loop, task, kCancelled);
+        } else {
+            task->result = yielded;
+            finish_task(loop, task, kFinished);
+        }
+    } else {
+        finish_with_exception(loop, task, take_exception());
+    }
+    Py_DECREF(object(task));
+}
+
+}  // namespace penstock::py

@@ -1,0 +1,50 @@
+// What asyncio.current_task() answers. Below 3.14 a dict of _asyncio, {loop: task}; from 3.14 on
+// a field of the thread state, which probe.cc finds.
+#include "loop/loop.h"
+
+#if PY_VERSION_HEX < 0x030E0000
+extern "C" {
+PyAPI_FUNC(int) _PyDict_SetItem_KnownHash(PyObject*, PyObject*, PyObject*, Py_hash_t);
+PyAPI_FUNC(int) _PyDict_DelItem_KnownHash(PyObject*, PyObject*, Py_hash_t);
+}
+#endif
+
+namespace penstock::py {
+
+void write_current_task(Loop* loop, PyObject* task) noexcept {
+    State* state = loop->state;
+    PyObject* pending = PyErr_Occurred() != nullptr ? take_exception() : nullptr;
+#if PY_VERSION_HEX >= 0x030E0000
+    if (state->running_task_offset > 0) {
+        auto* slot = reinterpret_cast<PyObject**>(reinterpret_cast<char*>(PyThreadState_Get()) +
+                                                  state->running_task_offset);
+        Py_XSETREF(*slot, Py_XNewRef(task));
+    }
+#else
+    if (state->current_tasks != nullptr) {
+        int error = task != nullptr
+                        ? _PyDict_SetItem_KnownHash(state->current_tasks, object(loop), task, loop->hash)
+                        : _PyDict_DelItem_KnownHash(state->current_tasks, object(loop), loop->hash);
+        if (error < 0) PyErr_Clear();  // KeyError: somebody has left for us
+    }
+#endif
+    loop->entered = task;
+    if (pending != nullptr) raise_exception(pending);
+}
+
+Loop* running_loop(State* state) noexcept {
+    if (state->running == nullptr) return nullptr;
+    if (state->running_thread == PyThreadState_Get()) [[likely]]
+        return state->running;
+    // Two loops in two threads: asyncio knows.
+    PyObject* running = PyObject_CallNoArgs(state->get_running_loop);
+    if (running == nullptr) {
+        PyErr_Clear();
+        return nullptr;
+    }
+    Loop* loop = PyObject_TypeCheck(running, state->loop) ? as_loop(running) : nullptr;
+    Py_DECREF(running);
+    return loop;
+}
+
+}  // namespace penstock::py

@@ -1,0 +1,273 @@
+#include "loop/fd_table.h"
+
+#include <cerrno>
+
+#include "futures/future.h"
+#include "py/types.h"
+
+namespace penstock::py {
+
+Ready FdTable::Entry::wanted() const noexcept {
+    Ready wanted = Ready::kNone;
+    if (reader_ != nullptr || read_waiters_ != nullptr) wanted = wanted | Ready::kRead;
+    if (writer_ != nullptr || write_waiters_ != nullptr) wanted = wanted | Ready::kWrite;
+    return wanted;
+}
+
+bool FdTable::Entry::arm() noexcept {
+    int error = loop_->reactor->backend().watch(fd_, wanted(), *this);
+    if (error != 0) {
+        errno = -error;
+        PyErr_SetFromErrno(PyExc_OSError);
+        return false;
+    }
+    armed_ = wanted();
+    return true;
+}
+
+void FdTable::Entry::drop() noexcept {
+    if (armed_ != Ready::kNone) loop_->reactor->backend().forget(fd_);
+    armed_ = Ready::kNone;
+    for (Ready direction : {Ready::kRead, Ready::kWrite}) {
+        Handle* old = std::exchange(handle(direction), nullptr);
+        if (old != nullptr) {
+            cancel_handle(old);
+            Py_DECREF(object(old));
+        }
+        Py_CLEAR(waiters(direction));
+    }
+}
+
+int FdTable::Entry::traverse(visitproc visit, void* arg) const noexcept {
+    Py_VISIT(object(reader_));
+    Py_VISIT(object(writer_));
+    Py_VISIT(read_waiters_);
+    Py_VISIT(write_waiters_);
+    return 0;
+}
+
+void FdTable::Entry::serve(Ready direction) noexcept {
+    if (Handle* called = handle(direction); called != nullptr)
+        loop_->reactor->push_completed(
+            make_word(WordKind::kHandle, Py_NewRef(object(called))));
+    PyObject* waiting = std::exchange(waiters(direction), nullptr);
+    if (waiting == nullptr) return;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(waiting); ++i) {
+        BaseFuture* future = as_base(PyList_GET_ITEM(waiting, i));
+        if (future->state == kPending) finish_future(loop_, future, Py_NewRef(Py_None));
+    }
+    Py_DECREF(waiting);
+}
+
+void FdTable::Entry::on_ready(Ready events) noexcept {
+    bool is_unwanted = !has(wanted(), events);
+    if (has(events, Ready::kRead)) serve(Ready::kRead);
+    if (has(events, Ready::kWrite)) serve(Ready::kWrite);
+    // Level-triggered: what nobody wants would come back in every turn.
+    if (is_unwanted && loop_->reactor->backend().watch(fd_, wanted(), *this) == 0) armed_ = wanted();
+}
+
+FdTable::Entry& FdTable::entry(int fd) {
+    auto& slot = entries_[fd];
+    if (slot == nullptr) slot = std::make_unique<Entry>(loop_, fd);
+    return *slot;
+}
+
+void FdTable::settle(int fd) noexcept {
+    auto found = entries_.find(fd);
+    if (found == entries_.end()) return;
+    if (found->second->wanted() == Ready::kNone) {
+        std::unique_ptr<Entry> entry = std::move(found->second);
+        entries_.erase(found);
+        entry->drop();
+    } else if (!found->second->arm()) {
+        PyErr_Clear();  // the fd is gone: there is nothing to withdraw
+    }
+}
+
+bool FdTable::add(int fd, Ready direction, Handle* handle) noexcept {
+    handle->persists = true;
+    Entry& watched = entry(fd);
+    Handle* old = std::exchange(watched.handle(direction), handle);
+    if (!watched.arm()) {
+        watched.handle(direction) = old;
+        Py_DECREF(object(handle));
+        PyObject* pending = take_exception();
+        settle(fd);
+        raise_exception(pending);
+        return false;
+    }
+    if (old != nullptr) {
+        cancel_handle(old);
+        Py_DECREF(object(old));
+    }
+    return true;
+}
+
+bool FdTable::remove(int fd, Ready direction) noexcept {
+    auto found = entries_.find(fd);
+    if (found == entries_.end()) return false;
+    Handle* old = std::exchange(found->second->handle(direction), nullptr);
+    if (old == nullptr) return false;
+    settle(fd);
+    cancel_handle(old);
+    Py_DECREF(object(old));
+    return true;
+}
+
+PyObject* FdTable::wait(int fd, Ready direction) noexcept {
+    Entry& watched = entry(fd);
+    PyObject*& waiters = watched.waiters(direction);
+    if (waiters == nullptr) {
+        waiters = PyList_New(0);
+        if (waiters == nullptr) return nullptr;
+    } else {
+        // Those that were cancelled meanwhile.
+        for (Py_ssize_t i = PyList_GET_SIZE(waiters); i-- > 0;)
+            if (as_base(PyList_GET_ITEM(waiters, i))->state != kPending)
+                if (PyList_SetSlice(waiters, i, i + 1, nullptr) < 0) return nullptr;
+    }
+    PyObject* future = new_future(loop_);
+    if (future == nullptr || PyList_Append(waiters, future) < 0 || !watched.arm()) {
+        Py_XDECREF(future);
+        PyObject* pending = take_exception();
+        Py_CLEAR(watched.waiters(direction));
+        settle(fd);
+        raise_exception(pending);
+        return nullptr;
+    }
+    return future;
+}
+
+void FdTable::forget(int fd) noexcept {
+    auto found = entries_.find(fd);
+    if (found == entries_.end()) return;
+    std::unique_ptr<Entry> entry = std::move(found->second);
+    entries_.erase(found);
+    entry->drop();
+}
+
+void FdTable::clear() noexcept {
+    auto entries = std::exchange(entries_, {});
+    for (auto& [fd, entry] : entries) entry->drop();
+}
+
+int FdTable::traverse(visitproc visit, void* arg) const noexcept {
+    for (const auto& [fd, entry] : entries_)
+        if (int stop = entry->traverse(visit, arg); stop != 0) return stop;
+    return 0;
+}
+
+// ---- methods ---------------------------------------------------------------------------------
+
+int fd_of(PyObject* file) noexcept {
+    if (PyLong_Check(file)) {
+        long fd = PyLong_AsLong(file);
+        if (fd == -1 && PyErr_Occurred()) return -1;
+        if (fd < 0 || fd > INT_MAX) {
+            PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %ld", fd);
+            return -1;
+        }
+        return static_cast<int>(fd);
+    }
+    Ref<> number = Ref<>::steal(PyObject_CallMethod(file, "fileno", nullptr));
+    if (!number || !PyLong_Check(number.get())) {
+        if (!number && !PyErr_ExceptionMatches(PyExc_AttributeError) &&
+            !PyErr_ExceptionMatches(PyExc_TypeError) && !PyErr_ExceptionMatches(PyExc_ValueError))
+            return -1;
+        PyErr_Clear();
+        PyErr_Format(PyExc_ValueError, "Invalid file object: %R", file);
+        return -1;
+    }
+    return fd_of(number.get());
+}
+
+namespace {
+
+PyObject* add(PyObject* self, PyObject* const* args, Py_ssize_t count, Ready direction,
+              const char* function, bool is_users) noexcept {
+    Loop* loop = as_loop(self);
+    if (count < 2) {
+        PyErr_Format(PyExc_TypeError, "%s() missing %zd required positional argument%s", function,
+                     2 - count, count == 1 ? "" : "s");
+        return nullptr;
+    }
+    if (is_users) {
+        Ref<> free = Ref<>::steal(loop_ensure_fd_no_transport(self, args[0]));
+        if (!free) return nullptr;
+    }
+    if (!check_open(loop)) return nullptr;
+    int fd = fd_of(args[0]);
+    if (fd < 0) return nullptr;
+    Handle* handle = new_handle(loop, args[1], args + 2, count - 2, nullptr);
+    if (handle == nullptr || !loop->fds->add(fd, direction, handle)) return nullptr;
+    Py_RETURN_NONE;
+}
+
+PyObject* remove(PyObject* self, PyObject* file, Ready direction, bool is_users) noexcept {
+    Loop* loop = as_loop(self);
+    if (is_users) {
+        Ref<> free = Ref<>::steal(loop_ensure_fd_no_transport(self, file));
+        if (!free) return nullptr;
+    }
+    if (loop->reactor == nullptr) Py_RETURN_FALSE;
+    int fd = fd_of(file);
+    if (fd < 0) return nullptr;
+    return PyBool_FromLong(loop->fds->remove(fd, direction));
+}
+
+PyObject* wait(PyObject* self, PyObject* file, Ready direction) noexcept {
+    Loop* loop = as_loop(self);
+    if (!check_open(loop)) return nullptr;
+    int fd = fd_of(file);
+    return fd < 0 ? nullptr : loop->fds->wait(fd, direction);
+}
+
+}  // namespace
+
+PyObject* loop_add_reader(PyObject* self, PyObject* const* args, Py_ssize_t count) {
+    return add(self, args, count, Ready::kRead, "add_reader", true);
+}
+PyObject* loop_add_writer(PyObject* self, PyObject* const* args, Py_ssize_t count) {
+    return add(self, args, count, Ready::kWrite, "add_writer", true);
+}
+PyObject* loop_own_add_reader(PyObject* self, PyObject* const* args, Py_ssize_t count) {
+    return add(self, args, count, Ready::kRead, "_add_reader", false);
+}
+PyObject* loop_remove_reader(PyObject* self, PyObject* file) {
+    return remove(self, file, Ready::kRead, true);
+}
+PyObject* loop_remove_writer(PyObject* self, PyObject* file) {
+    return remove(self, file, Ready::kWrite, true);
+}
+PyObject* loop_own_remove_reader(PyObject* self, PyObject* file) {
+    return remove(self, file, Ready::kRead, false);
+}
+PyObject* loop_wait_readable(PyObject* self, PyObject* fd) { return wait(self, fd, Ready::kRead); }
+PyObject* loop_wait_writable(PyObject* self, PyObject* fd) { return wait(self, fd, Ready::kWrite); }
+
+PyObject* loop_forget_fd(PyObject* self, PyObject* file) {
+    Loop* loop = as_loop(self);
+    int fd = fd_of(file);
+    if (fd < 0) return nullptr;
+    if (loop->reactor != nullptr) loop->fds->forget(fd);
+    Py_RETURN_NONE;
+}
+
+PyObject* loop_ensure_fd_no_transport(PyObject* self, PyObject* file) {
+    Loop* loop = as_loop(self);
+    int fd = fd_of(file);
+    if (fd < 0) return nullptr;
+    Ref<> transport = Ref<>::steal(PyObject_CallMethod(loop->transports, "get", "i", fd));
+    if (!transport) return nullptr;
+    if (transport.get() == Py_None) Py_RETURN_NONE;
+    Ref<> closing = Ref<>::steal(PyObject_CallMethod(transport.get(), "is_closing", nullptr));
+    int is_closing = closing ? PyObject_IsTrue(closing.get()) : -1;
+    if (is_closing < 0) return nullptr;
+    if (is_closing) Py_RETURN_NONE;
+    PyErr_Format(PyExc_RuntimeError, "File descriptor %R is used by transport %R", file,
+                 transport.get());
+    return nullptr;
+}
+
+}  // namespace penstock::py

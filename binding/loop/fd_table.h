@@ -1,0 +1,84 @@
+// The fds that add_reader(), add_writer() and the sock_* methods watch.
+//
+// An entry lives while somebody wants its fd. Callbacks of add_reader() are handles that stay;
+// the sock_* methods wait with futures that complete once. What has been registered stays
+// registered until an event comes that nobody wants: a socket that is read again and again
+// costs no epoll_ctl but the one that tells whether the number still means the same file.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+
+#include "loop/handle.h"
+#include "loop/loop.h"
+#include "reactor/backend.h"
+
+namespace penstock::py {
+
+class FdTable {
+public:
+    explicit FdTable(Loop* loop) noexcept : loop_(loop) {}
+    ~FdTable() { clear(); }
+
+    // `handle` (taken over) is called whenever `fd` is ready; an earlier one is cancelled.
+    // False with OSError set.
+    bool add(int fd, Ready direction, Handle* handle) noexcept;
+    // Whether there was one.
+    bool remove(int fd, Ready direction) noexcept;
+    // A future that completes when `fd` is ready once. nullptr with OSError set.
+    PyObject* wait(int fd, Ready direction) noexcept;
+    // The fd is about to be closed: its callbacks are cancelled; who waits, waits for ever.
+    void forget(int fd) noexcept;
+    void clear() noexcept;
+    int traverse(visitproc visit, void* arg) const noexcept;
+
+private:
+    class Entry final : public Watcher {
+    public:
+        Entry(Loop* loop, int fd) noexcept : loop_(loop), fd_(fd) {}
+        void on_ready(Ready events) noexcept override;
+        Handle*& handle(Ready direction) noexcept {
+            return direction == Ready::kRead ? reader_ : writer_;
+        }
+        PyObject*& waiters(Ready direction) noexcept {
+            return direction == Ready::kRead ? read_waiters_ : write_waiters_;
+        }
+        Ready wanted() const noexcept;
+        bool arm() noexcept;  // false with OSError set
+        void drop() noexcept;
+        int traverse(visitproc visit, void* arg) const noexcept;
+
+    private:
+        void serve(Ready direction) noexcept;
+
+        Loop* loop_;
+        int fd_;
+        Ready armed_ = Ready::kNone;
+        Handle* reader_ = nullptr;
+        Handle* writer_ = nullptr;
+        PyObject* read_waiters_ = nullptr;  // lists of futures
+        PyObject* write_waiters_ = nullptr;
+    };
+
+    Entry& entry(int fd);
+    void settle(int fd) noexcept;  // after something was taken away
+
+    Loop* loop_;
+    std::unordered_map<int, std::unique_ptr<Entry>> entries_;
+};
+
+// The fd behind an int or an object with fileno(); -1 with ValueError or TypeError set.
+int fd_of(PyObject* file) noexcept;
+
+PyObject* loop_add_reader(PyObject* self, PyObject* const* args, Py_ssize_t count);
+PyObject* loop_add_writer(PyObject* self, PyObject* const* args, Py_ssize_t count);
+PyObject* loop_remove_reader(PyObject* self, PyObject* file);
+PyObject* loop_remove_writer(PyObject* self, PyObject* file);
+PyObject* loop_own_add_reader(PyObject* self, PyObject* const* args, Py_ssize_t count);
+PyObject* loop_own_remove_reader(PyObject* self, PyObject* file);
+PyObject* loop_wait_readable(PyObject* self, PyObject* fd);
+PyObject* loop_wait_writable(PyObject* self, PyObject* fd);
+PyObject* loop_forget_fd(PyObject* self, PyObject* fd);
+PyObject* loop_ensure_fd_no_transport(PyObject* self, PyObject* fd);
+
+}  // namespace penstock::py

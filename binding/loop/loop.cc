@@ -1,0 +1,334 @@
+#include "loop/loop.h"
+
+#include <cstring>
+#include <system_error>
+
+#include "futures/future.h"
+#include "futures/task.h"
+#include "loop/fd_table.h"
+#include "loop/handle.h"
+#include "loop/sleep.h"
+#include "py/types.h"
+#include "reactor/epoll/epoll_backend.h"
+#include "transport/methods.h"
+
+namespace penstock::py {
+namespace {
+
+// Whether instances of `type` schedule through our own call_soon(): else a wake goes through
+// the method that the subclass has put in its place.
+bool has_own_call_soon(State* state, PyTypeObject* type) noexcept {
+    PyObject* ours = PyDict_GetItemWithError(state->loop->tp_dict, state->str_call_soon);
+    PyObject* found = _PyType_Lookup(type, state->str_call_soon);
+    return ours != nullptr && ours == found;
+}
+
+PyObject* new_loop(PyTypeObject* type, PyObject*, PyObject*) {
+    State* state = state_of_type(type);
+    if (state == nullptr) return nullptr;
+    PyObject* self = type->tp_alloc(type, 0);
+    if (self == nullptr) return nullptr;
+    Loop* loop = as_loop(self);
+    loop->state = state;
+    new (&loop->scratch) Scratch;
+    loop->is_closed = true;
+    loop->slow_callback_duration = 0.1;
+    loop->is_plain = has_own_call_soon(state, type);
+    loop->hash = PyObject_Hash(self);
+    loop->task_factory = Py_NewRef(Py_None);
+    Ref<> weakref = Ref<>::steal(PyImport_ImportModule("weakref"));
+    loop->transports = weakref ? PyObject_CallMethod(weakref.get(), "WeakValueDictionary", nullptr) : nullptr;
+    if (loop->transports == nullptr || (loop->hash == -1 && PyErr_Occurred())) {
+        Py_DECREF(self);
+        return nullptr;
+    }
+    try {
+        loop->reactor = new Reactor(std::make_unique<EpollBackend>());
+        loop->fds = new FdTable(loop);
+    } catch (const std::system_error& error) {
+        Py_DECREF(self);
+        errno = error.code().value();
+        return PyErr_SetFromErrno(PyExc_OSError);
+    } catch (const std::bad_alloc&) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
+    }
+    loop->is_closed = false;
+    return self;
+}
+
+void close_loop(Loop* loop) noexcept {
+    loop->is_closed = true;
+    loop_drop_listeners(loop);
+    FdTable* fds = std::exchange(loop->fds, nullptr);
+    delete fds;
+    Reactor* reactor = std::exchange(loop->reactor, nullptr);
+    if (reactor == nullptr) return;
+    // What is dropped may run Python code that looks at the loop: it finds it closed.
+    reactor->drain([loop](Word word) { drop_word(loop, word); });
+    delete reactor;
+    Py_CLEAR(loop->read_buffer);
+}
+
+int traverse(PyObject* self, visitproc visit, void* arg) {
+    Loop* loop = as_loop(self);
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(loop->dict);
+    Py_VISIT(loop->task_factory);
+    Py_VISIT(loop->failure);
+    Py_VISIT(loop->transports);
+    Py_VISIT(loop->listeners);
+    Py_VISIT(loop->read_buffer);
+    Py_VISIT(loop->scratch.context());
+    if (loop->fds != nullptr)
+        if (int stop = loop->fds->traverse(visit, arg); stop != 0) return stop;
+    if (loop->reactor == nullptr) return 0;
+    int stop = 0;
+    loop->reactor->visit([&](Word word) {
+        auto kind = static_cast<WordKind>(word & kWordKindMask);
+        if (stop == 0 && kind != WordKind::kCompletion)
+            stop = visit(reinterpret_cast<PyObject*>(word & ~kWordKindMask), arg);
+    });
+    return stop;
+}
+
+int clear(PyObject* self) {
+    Loop* loop = as_loop(self);
+    close_loop(loop);
+    Py_CLEAR(loop->dict);
+    Py_CLEAR(loop->task_factory);
+    Py_CLEAR(loop->failure);
+    Py_CLEAR(loop->transports);
+    Py_CLEAR(loop->listeners);
+    return 0;
+}
+
+void dealloc(PyObject* self) {
+    Loop* loop = as_loop(self);
+    PyTypeObject* type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (loop->weakrefs != nullptr) PyObject_ClearWeakRefs(self);
+    if (loop->state != nullptr && loop->state->running == loop) loop->state->running = nullptr;
+    clear(self);
+    type->tp_free(self);
+    Py_DECREF(object(type));
+}
+
+// ---- methods ---------------------------------------------------------------------------------
+
+PyObject* close(PyObject* self, PyObject*) {
+    if (as_loop(self)->is_running) {
+        PyErr_SetString(PyExc_RuntimeError, "Cannot close a running event loop");
+        return nullptr;
+    }
+    close_loop(as_loop(self));
+    Py_RETURN_NONE;
+}
+
+PyObject* stop(PyObject* self, PyObject*) {
+    as_loop(self)->is_stopping = true;
+    Py_RETURN_NONE;
+}
+
+PyObject* is_running(PyObject* self, PyObject*) { return PyBool_FromLong(as_loop(self)->is_running); }
+PyObject* is_closed(PyObject* self, PyObject*) { return PyBool_FromLong(as_loop(self)->is_closed); }
+PyObject* get_debug(PyObject* self, PyObject*) { return PyBool_FromLong(as_loop(self)->is_debug); }
+
+PyObject* set_debug(PyObject* self, PyObject* enabled) {
+    int is_true = PyObject_IsTrue(enabled);
+    if (is_true < 0) return nullptr;
+    as_loop(self)->is_debug = is_true != 0;
+    Py_RETURN_NONE;
+}
+
+PyObject* backend_name(PyObject* self, PyObject*) {
+    Loop* loop = as_loop(self);
+    if (!check_open(loop)) return nullptr;
+    auto name = loop->reactor->backend().name();
+    return PyUnicode_FromStringAndSize(name.data(), static_cast<Py_ssize_t>(name.size()));
+}
+
+PyMethodDef methods[] = {
+    {"call_soon", method(loop_call_soon), kFast, "Call callback(*args) in the next turn of the loop."},
+    {"call_soon_threadsafe", method(loop_call_soon_threadsafe), kFast,
+     "As call_soon(), from any thread."},
+    {"call_later", method(loop_call_later), kFast, "Call callback(*args) after `delay` seconds."},
+    {"call_at", method(loop_call_at), kFast, "Call callback(*args) at `when`, in seconds of time()."},
+    {"time", loop_time, METH_NOARGS, "The loop's clock, in seconds (time.monotonic())."},
+    {"create_future", loop_create_future, METH_NOARGS, "A new Future attached to the loop."},
+    {"create_task", method(loop_create_task), kFast, "Schedule a coroutine; return its Task."},
+    {"set_task_factory", loop_set_task_factory, METH_O, "Set what create_task() calls, or None."},
+    {"get_task_factory", loop_get_task_factory, METH_NOARGS, "The task factory, or None."},
+    {"stop", stop, METH_NOARGS, "Stop the loop after the current turn."},
+    {"is_running", is_running, METH_NOARGS, "Whether the loop runs."},
+    {"is_closed", is_closed, METH_NOARGS, "Whether the loop has been closed."},
+    {"get_debug", get_debug, METH_NOARGS, "Whether debug mode is on."},
+    {"set_debug", set_debug, METH_O, "Turn debug mode on or off."},
+    {"add_reader", method(loop_add_reader), METH_FASTCALL, "Call callback(*args) whenever fd can be read."},
+    {"add_writer", method(loop_add_writer), METH_FASTCALL, "Call callback(*args) whenever fd can be written."},
+    {"remove_reader", loop_remove_reader, METH_O, "Undo add_reader(); whether there was one."},
+    {"remove_writer", loop_remove_writer, METH_O, "Undo add_writer(); whether there was one."},
+    {"_run", loop_run, METH_NOARGS, nullptr},
+    {"_close", close, METH_NOARGS, nullptr},
+    {"_backend", backend_name, METH_NOARGS, nullptr},
+    {"_add_reader", method(loop_own_add_reader), METH_FASTCALL, nullptr},
+    {"_remove_reader", loop_own_remove_reader, METH_O, nullptr},
+    {"_wait_readable", loop_wait_readable, METH_O, nullptr},
+    {"_wait_writable", loop_wait_writable, METH_O, nullptr},
+    {"_forget_fd", loop_forget_fd, METH_O, nullptr},
+    {"_ensure_fd_no_transport", loop_ensure_fd_no_transport, METH_O, nullptr},
+    {"_make_transport", method(loop_make_transport), kFast, nullptr},
+    {"_listen", method(loop_listen), kFast, nullptr},
+    {"_unlisten", method(loop_unlisten), kFast, nullptr},
+    {"_resolve", method(loop_resolve), kFast, nullptr},
+    {nullptr, nullptr, 0, nullptr}};
+
+PyMemberDef members[] = {
+    {"slow_callback_duration", T_DOUBLE, offsetof(Loop, slow_callback_duration), 0,
+     "Seconds from which debug mode calls a callback slow."},
+    {"__dictoffset__", T_PYSSIZET, offsetof(Loop, dict), READONLY, nullptr},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Loop, weakrefs), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr}};
+
+PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("The native part of penstock.Loop.")},
+                       {Py_tp_new, reinterpret_cast<void*>(new_loop)},
+                       {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+                       {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
+                       {Py_tp_clear, reinterpret_cast<void*>(clear)},
+                       {Py_tp_methods, methods},
+                       {Py_tp_members, members},
+                       {0, nullptr}};
+
+PyType_Spec spec = {"penstock._core.Loop", sizeof(Loop), 0,
+                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE, slots};
+
+}  // namespace
+
+bool check_open(Loop* loop) noexcept {
+    if (!loop->is_closed) [[likely]]
+        return true;
+    PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+    return false;
+}
+
+PyObject* loop_create_future(PyObject* self, PyObject*) {
+    Loop* loop = as_loop(self);
+    State* state = loop->state;
+    if (state->native_task && loop->is_plain) [[likely]]
+        return new_future(loop);
+    Ref<> keywords = Ref<>::steal(PyDict_New());
+    Ref<> none = Ref<>::steal(PyTuple_New(0));
+    if (!keywords || !none || PyDict_SetItem(keywords.get(), state->str_loop, self) < 0) return nullptr;
+    PyTypeObject* type = state->native_task ? state->future : state->base_future;
+    return PyObject_Call(object(type), none.get(), keywords.get());
+}
+
+namespace {
+
+// Task(coro, loop=loop, **keywords): for a subclass of the loop, or where Task is the stock one.
+PyObject* stock_task(Loop* loop, PyObject* coro, PyObject* name, PyObject* context,
+                     PyObject* eager_start) noexcept {
+    State* state = loop->state;
+    Ref<> keywords = Ref<>::steal(PyDict_New());
+    Ref<> args = Ref<>::steal(PyTuple_Pack(1, coro));
+    if (!keywords || !args || PyDict_SetItem(keywords.get(), state->str_loop, object(loop)) < 0 ||
+        (name != nullptr && PyDict_SetItem(keywords.get(), state->str_name, name) < 0) ||
+        (context != nullptr && PyDict_SetItem(keywords.get(), state->str_context, context) < 0) ||
+        (eager_start != nullptr && eager_start != Py_None && (kHas312 || state->native_task) &&
+         PyDict_SetItem(keywords.get(), state->str_eager_start, eager_start) < 0))
+        return nullptr;
+    PyTypeObject* type = state->native_task ? state->task : state->base_task;
+    return PyObject_Call(object(type), args.get(), keywords.get());
+}
+
+// What the user's factory makes. Before 3.13.3 asyncio does not pass it the name but sets it.
+PyObject* factory_task(Loop* loop, PyObject* const* args, Py_ssize_t count, PyObject* names) noexcept {
+    State* state = loop->state;
+    PyObject* self = object(loop);
+    Ref<> factory = Ref<>::borrow(loop->task_factory);
+    Ref<> call_args = Ref<>::steal(PyTuple_Pack(2, self, args[0]));
+    Ref<> keywords = Ref<>::steal(PyDict_New());
+    if (!call_args || !keywords) return nullptr;
+    PyObject* name = nullptr;
+    Keywords given(args, count, names);
+    constexpr bool kPassesName = PY_VERSION_HEX >= 0x030D0300;
+    for (Py_ssize_t i = 0; i < given.count(); ++i) {
+        if (given.is(i, state->str_name)) name = given.value(i);
+        bool skips = given.is(i, state->str_name) ? !kPassesName
+                     : given.is(i, state->str_context) ? given.value(i) == Py_None && !kPassesName
+                                                       : given.is(i, state->str_eager_start) && given.value(i) == Py_None;
+        if (!skips && PyDict_SetItem(keywords.get(), given.name(i), given.value(i)) < 0) return nullptr;
+    }
+    Ref<> task = Ref<>::steal(PyObject_Call(factory.get(), call_args.get(), keywords.get()));
+    if (!task || kPassesName || name == nullptr || name == Py_None) return task.release();
+    Ref<> set_name = Ref<>::steal(PyObject_GetAttr(task.get(), state->str_set_name));
+    if (!set_name) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) return nullptr;
+        PyErr_Clear();
+        return task.release();
+    }
+    Ref<> done = Ref<>::steal(PyObject_CallOneArg(set_name.get(), name));
+    return done ? task.release() : nullptr;
+}
+
+}  // namespace
+
+PyObject* loop_create_task(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    Loop* loop = as_loop(self);
+    State* state = loop->state;
+    if (!check_open(loop)) return nullptr;
+    Keywords given(args, count, names);
+    PyObject* first[] = {nullptr};
+    PyObject *name = nullptr, *context = nullptr, *eager_start = nullptr;
+    if (count > 1 || count + given.count() == 0) {
+        PyErr_Format(PyExc_TypeError, "create_task() takes exactly 1 positional argument (%zd given)", count);
+        return nullptr;
+    }
+    if (count == 1) first[0] = args[0];
+    for (Py_ssize_t i = 0; i < given.count(); ++i) {
+        if (given.is(i, state->str_name)) name = given.value(i);
+        else if (given.is(i, state->str_context)) context = given.value(i);
+        else if (given.is(i, state->str_eager_start)) eager_start = given.value(i);
+        else if (count == 0 && PyUnicode_CompareWithASCIIString(given.name(i), "coro") == 0)
+            first[0] = given.value(i);
+        else if (loop->task_factory == Py_None) {
+            unexpected_keyword("create_task", given.name(i));
+            return nullptr;
+        }
+    }
+    if (first[0] == nullptr) {
+        PyErr_SetString(PyExc_TypeError, "create_task() missing 1 required positional argument: 'coro'");
+        return nullptr;
+    }
+    if (loop->task_factory != Py_None && count == 1) [[unlikely]]
+        return factory_task(loop, args, count, names);
+    if (!state->native_task || !loop->is_plain) [[unlikely]]
+        return stock_task(loop, first[0], name, context, eager_start);
+    if (context != nullptr && context != Py_None && !is_context(context)) {
+        PyErr_Format(PyExc_TypeError, "context must be a contextvars.Context, not %.200s",
+                     Py_TYPE(context)->tp_name);
+        return nullptr;
+    }
+    int is_eager = eager_start != nullptr ? PyObject_IsTrue(eager_start) : 0;
+    if (is_eager < 0) return nullptr;
+    return new_task(loop, first[0], name, context, is_eager && loop->is_running);
+}
+
+PyObject* loop_set_task_factory(PyObject* self, PyObject* factory) {
+    if (factory != Py_None && !PyCallable_Check(factory)) {
+        PyErr_SetString(PyExc_TypeError, "task factory must be a callable or None");
+        return nullptr;
+    }
+    Py_XSETREF(as_loop(self)->task_factory, Py_NewRef(factory));
+    Py_RETURN_NONE;
+}
+
+PyObject* loop_get_task_factory(PyObject* self, PyObject*) {
+    return Py_NewRef(as_loop(self)->task_factory);
+}
+
+bool add_loop_type(PyObject* module, State* state) {
+    return add_type(module, spec, nullptr, state->loop);
+}
+
+}  // namespace penstock::py

@@ -1,0 +1,154 @@
+// The native part of an event loop: penstock.Loop derives from it in Python, where the methods
+// that are called seldom live.
+//
+// All of it belongs to the loop's thread and to whoever holds the GIL. The ready queue holds
+// strong references; a word's kind says what it points to.
+#pragma once
+
+#include <initializer_list>
+#include <utility>
+
+#include "futures/layout.h"
+#include "py/context.h"
+#include "py/python.h"
+#include "py/state.h"
+#include "reactor/reactor.h"
+
+namespace penstock::py {
+
+struct Handle;
+struct Sleep;
+class FdTable;
+
+enum class WordKind : Word { kHandle = 0, kTask = 1, kSleep = 2, kCompletion = 3 };
+
+inline Word make_word(WordKind kind, void* pointer) noexcept {
+    return reinterpret_cast<Word>(pointer) | static_cast<Word>(kind);
+}
+
+// Something of ours that other threads or the kernel complete: runs on the loop's thread.
+class Completion {
+public:
+    virtual void complete(Loop* loop) noexcept = 0;  // frees itself
+    virtual void drop() noexcept = 0;                // the loop closes first: frees itself
+protected:
+    ~Completion() = default;
+};
+
+struct Loop {
+    PyObject_HEAD
+    State* state;
+    Reactor* reactor;        // nullptr once closed
+    FdTable* fds;            // watched by add_reader() and its like
+    Scratch scratch;
+    PyThreadState* thread;   // while running
+    Task* stepping;          // the native task whose step runs now
+    PyObject* entered;       // what asyncio.current_task() says, borrowed
+    Task* anchor;            // from 3.14: a task in CPython's own list, to link the next one to
+    PyObject* failure;       // KeyboardInterrupt or SystemExit on its way out of run()
+    PyObject* task_factory;
+    double slow_callback_duration;  // seconds
+    Py_hash_t hash;
+    PyObject* dict;
+    PyObject* weakrefs;
+    PyObject* read_buffer;   // shared by the transports' reads
+    PyObject* transports;    // weakref.WeakValueDictionary: fd -> transport
+    PyObject* listeners;     // dict fd -> listener, made on demand
+    bool is_running, is_stopping, is_closed, is_debug;
+    bool is_plain;           // call_soon() is ours: a wake may go to the ready queue directly
+};
+
+inline Loop* as_loop(PyObject* object) noexcept { return reinterpret_cast<Loop*>(object); }
+
+// Raises RuntimeError and returns false where the loop is closed.
+bool check_open(Loop* loop) noexcept;
+
+// Takes over the reference to `task` and lets it run its next step. `loop` is its native loop.
+inline void push_task(Loop* loop, Task* task) noexcept {
+    if (loop->reactor == nullptr) [[unlikely]] {
+        Py_DECREF(object(task));
+        return;
+    }
+    loop->reactor->push(make_word(WordKind::kTask, task));
+}
+
+inline std::uint64_t current_task_id(const Loop* loop) noexcept {
+    return loop->stepping != nullptr ? loop->stepping->record.id : 0;
+}
+
+// asyncio.current_task() says `task` (or None) from now on: written where it changes.
+void write_current_task(Loop* loop, PyObject* task) noexcept;
+inline void set_current_task(Loop* loop, PyObject* task) noexcept {
+    if (loop->entered != task) write_current_task(loop, task);
+}
+
+// Calls loop.call_exception_handler() with {"message": …, "exception": …} and what `extra`
+// (name, value, …, nullptr) adds. Takes over `exception`; nothing is pending afterwards but
+// KeyboardInterrupt and SystemExit, which go to loop->failure.
+void report_exception(Loop* loop, const char* message, PyObject* exception,
+                      std::initializer_list<std::pair<const char*, PyObject*>> extra) noexcept;
+
+// A pending exception that has left a callback: ends the run for KeyboardInterrupt and
+// SystemExit (true), else stays pending (false).
+bool take_failure(Loop* loop) noexcept;
+
+// `wanted` in its context: calls `call()` with the vars or Context `context` entered. Returns
+// false with an exception set where a Context can't be entered. What the call changes stays in
+// `context` where `persists`.
+template <class Call>
+bool run_in_context(Loop* loop, PyObject*& context, bool persists, Call call) noexcept {
+    if (is_context(context)) [[unlikely]] {
+        PyObject* entered = Py_NewRef(context);
+        if (PyContext_Enter(entered) < 0) {
+            Py_DECREF(entered);
+            return false;
+        }
+        call();
+        PyObject* pending = take_exception();
+        PyContext_Exit(entered);
+        if (pending != nullptr) raise_exception(pending);
+        Py_DECREF(entered);
+        return true;
+    }
+    loop->scratch.switch_to(context);
+    call();
+    if (loop->scratch.has_escaped()) [[unlikely]] {
+        PyObject* pending = take_exception();
+        PyObject* escaped = loop->scratch.replace_escaped();
+        if (escaped == nullptr) {
+            PyErr_Clear();
+        } else if (persists) {
+            Py_XSETREF(context, escaped);
+        } else {
+            Py_DECREF(escaped);
+        }
+        if (pending != nullptr) raise_exception(pending);
+    } else if (persists && loop->scratch.vars() != context) {
+        Py_XSETREF(context, Py_NewRef(loop->scratch.vars()));
+    }
+    return true;
+}
+
+// One more word in the timer heap is cancelled.
+void count_cancelled_timer(Loop* loop) noexcept;
+
+// Runs one word and drops it.
+void run_word(Loop* loop, Word word) noexcept;
+void drop_word(Loop* loop, Word word) noexcept;
+
+// Loop's methods, by file.
+PyObject* loop_call_soon(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
+PyObject* loop_call_soon_threadsafe(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                                    PyObject* names);
+PyObject* loop_call_later(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
+PyObject* loop_call_at(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
+PyObject* loop_time(PyObject* self, PyObject*);
+PyObject* loop_create_future(PyObject* self, PyObject*);
+PyObject* loop_create_task(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
+PyObject* loop_set_task_factory(PyObject* self, PyObject* factory);
+PyObject* loop_get_task_factory(PyObject* self, PyObject*);
+PyObject* loop_run(PyObject* self, PyObject*);
+
+bool add_loop_type(PyObject* module, State* state);
+
+}  // namespace penstock::py

@@ -1,0 +1,193 @@
+// Running the loop: what the reactor asks of its host, and how a word is run.
+#include "futures/future.h"
+#include "futures/task.h"
+#include "loop/handle.h"
+#include "loop/loop.h"
+#include "loop/sleep.h"
+#include "py/stop_iteration.h"
+#include "py/types.h"
+
+namespace penstock::py {
+namespace {
+
+Handle* handle_of(Word word) noexcept {
+    return reinterpret_cast<Handle*>(word & ~kWordKindMask);
+}
+Task* task_of(Word word) noexcept { return reinterpret_cast<Task*>(word & ~kWordKindMask); }
+Sleep* sleep_of(Word word) noexcept { return reinterpret_cast<Sleep*>(word & ~kWordKindMask); }
+Completion* completion_of(Word word) noexcept {
+    return reinterpret_cast<Completion*>(word & ~kWordKindMask);
+}
+
+WordKind kind_of(Word word) noexcept { return static_cast<WordKind>(word & kWordKindMask); }
+
+bool is_cancelled(Word word) noexcept {
+    switch (kind_of(word)) {
+        case WordKind::kHandle: return handle_of(word)->is_cancelled;
+        case WordKind::kSleep: return is_sleep_over(sleep_of(word));
+        default: return false;
+    }
+}
+
+// "Executing <…> took 0.123 seconds", as asyncio's debug mode says.
+void report_slow(Loop* loop, PyObject* what, double seconds) noexcept {
+    PyObject* pending = take_exception();
+    Ref<> log = Ref<>::steal(PyImport_ImportModule("asyncio.log"));
+    Ref<> logger = Ref<>::steal(log ? PyObject_GetAttrString(log.get(), "logger") : nullptr);
+    Ref<> base_events = Ref<>::steal(logger ? PyImport_ImportModule("asyncio.base_events") : nullptr);
+    (void)loop;
+    Ref<> text;
+    if (base_events && Py_TYPE(what) == loop->state->handle)
+        text = Ref<>::steal(PyObject_CallMethod(base_events.get(), "_format_handle", "O", what));
+    else if (base_events)
+        text = Ref<>::steal(PyObject_Repr(what));
+    Ref<> duration = Ref<>::steal(text ? PyFloat_FromDouble(seconds) : nullptr);
+    Ref<> done = Ref<>::steal(duration ? PyObject_CallMethod(logger.get(), "warning", "sOO",
+                                                             "Executing %s took %.3f seconds",
+                                                             text.get(), duration.get())
+                                       : nullptr);
+    if (!done) PyErr_WriteUnraisable(what);
+    if (pending != nullptr) raise_exception(pending);
+}
+
+void run_and_drop(Loop* loop, Word word) noexcept {
+    switch (kind_of(word)) {
+        case WordKind::kTask: return step_task(loop, task_of(word));
+        case WordKind::kHandle: {
+            Handle* handle = handle_of(word);
+            if (handle->is_timer) {
+                handle->is_queued = false;
+                if (handle->is_cancelled) loop->reactor->timers().forget_cancelled();
+            }
+            run_handle(handle);
+            Py_DECREF(object(handle));
+            return;
+        }
+        case WordKind::kSleep: return finish_sleep(loop, sleep_of(word));
+        case WordKind::kCompletion: return completion_of(word)->complete(loop);
+    }
+}
+
+// In debug mode every entry is timed.
+void run_timed(Loop* loop, Word word) noexcept {
+    if (kind_of(word) == WordKind::kSleep || kind_of(word) == WordKind::kCompletion)
+        return run_and_drop(loop, word);
+    Ref<> what = Ref<>::borrow(reinterpret_cast<PyObject*>(word & ~kWordKindMask));
+    TimePoint begin = now();
+    run_and_drop(loop, word);
+    double seconds = std::chrono::duration<double>(now() - begin).count();
+    if (seconds >= loop->slow_callback_duration) report_slow(loop, what.get(), seconds);
+}
+
+class Host {
+public:
+    explicit Host(Loop* loop) noexcept : loop_(loop) {}
+
+    void run(Word word) noexcept {
+        if (loop_->is_debug) [[unlikely]]
+            run_timed(loop_, word);
+        else
+            run_and_drop(loop_, word);
+    }
+    bool stopping() const noexcept { return loop_->is_stopping; }
+    bool failed() const noexcept { return loop_->failure != nullptr; }
+
+    int wait(Backend& backend, Duration timeout) noexcept {
+        forget_returned_value(loop_->state);
+        if (timeout == Duration::zero()) return backend.wait(timeout);
+        // current_task() of another thread's question is None while nothing runs.
+        set_current_task(loop_, nullptr);
+        int count;
+        Py_BEGIN_ALLOW_THREADS
+        count = backend.wait(timeout);
+        Py_END_ALLOW_THREADS
+        return count;
+    }
+
+    bool interrupted() noexcept {
+        if (loop_->failure != nullptr) return true;
+        if (PyErr_CheckSignals() == 0) return false;
+        Py_XSETREF(loop_->failure, take_exception());
+        return true;
+    }
+
+private:
+    Loop* loop_;
+};
+
+}  // namespace
+
+void count_cancelled_timer(Loop* loop) noexcept {
+    if (loop->reactor == nullptr) return;
+    loop->reactor->timers().count_cancelled(is_cancelled,
+                                            [loop](Word word) { drop_word(loop, word); });
+}
+
+void drop_word(Loop*, Word word) noexcept {
+    if (kind_of(word) == WordKind::kCompletion) return completion_of(word)->drop();
+    Py_DECREF(reinterpret_cast<PyObject*>(word & ~kWordKindMask));
+}
+
+bool take_failure(Loop* loop) noexcept {
+    if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) && !PyErr_ExceptionMatches(PyExc_SystemExit))
+        return false;
+    Py_XSETREF(loop->failure, take_exception());
+    return true;
+}
+
+void report_exception(Loop* loop, const char* message, PyObject* exception,
+                      std::initializer_list<std::pair<const char*, PyObject*>> extra) noexcept {
+    Ref<> owned = Ref<>::steal(exception);
+    Ref<> context = Ref<>::steal(Py_BuildValue("{s:s}", "message", message));
+    bool complete = static_cast<bool>(context);
+    if (complete && exception != nullptr)
+        complete = PyDict_SetItemString(context.get(), "exception", exception) == 0;
+    for (const auto& [name, value] : extra)
+        if (complete && value != nullptr && value != Py_None)
+            complete = PyDict_SetItemString(context.get(), name, value) == 0;
+    Ref<> done;
+    if (complete)
+        done = Ref<>::steal(PyObject_CallMethodOneArg(
+            object(loop), loop->state->str_call_exception_handler, context.get()));
+    if (!done && !take_failure(loop)) PyErr_WriteUnraisable(object(loop));
+}
+
+PyObject* loop_run(PyObject* self, PyObject*) {
+    Loop* loop = as_loop(self);
+    if (!check_open(loop)) return nullptr;
+    if (loop->is_running) {
+        PyErr_SetString(PyExc_RuntimeError, "This event loop is already running");
+        return nullptr;
+    }
+    State* state = loop->state;
+    PyThreadState* thread = PyThreadState_Get();
+    if (!loop->scratch.enter(thread)) return nullptr;
+    Ref<> held = Ref<>::borrow(self);
+    Loop* outer = state->running;
+    PyThreadState* outer_thread = state->running_thread;
+    loop->thread = thread;
+    loop->is_running = true;
+    loop->entered = nullptr;
+    loop->anchor = nullptr;
+    state->running = loop;
+    state->running_thread = thread;
+    Host host(loop);
+    loop->reactor->run(host);
+    set_current_task(loop, nullptr);
+    forget_returned_value(state);
+    loop->is_running = false;
+    loop->is_stopping = false;
+    loop->thread = nullptr;
+    if (state->running == loop) {
+        state->running = outer_thread == thread ? nullptr : outer;
+        state->running_thread = outer_thread;
+    }
+    loop->scratch.leave();
+    if (loop->failure != nullptr) {
+        raise_exception(std::exchange(loop->failure, nullptr));
+        return nullptr;
+    }
+    Py_RETURN_NONE;
+}
+
+}  // namespace penstock::py

@@ -1,0 +1,173 @@
+// call_soon() and its like.
+#include <cmath>
+
+#include "loop/handle.h"
+#include "loop/loop.h"
+#include "py/types.h"
+
+namespace penstock::py {
+namespace {
+
+struct Call {
+    PyObject* callback;
+    PyObject* const* args;
+    Py_ssize_t count;
+    PyObject* context;  // borrowed; nullptr for none
+};
+
+// Reads (…leading, callback, *args, context=None).
+bool read_call(Loop* loop, const char* function, Py_ssize_t leading, PyObject* const* args,
+               Py_ssize_t count, PyObject* names, Call& call) noexcept {
+    if (count <= leading) [[unlikely]] {
+        PyErr_Format(PyExc_TypeError, "%s() missing %zd required positional argument%s", function,
+                     leading + 1 - count, leading + 1 - count == 1 ? "" : "s");
+        return false;
+    }
+    call = {args[leading], args + leading + 1, count - leading - 1, nullptr};
+    if (names != nullptr) {
+        Keywords keywords(args, count, names);
+        for (Py_ssize_t i = 0; i < keywords.count(); ++i) {
+            if (!keywords.is(i, loop->state->str_context))
+                return unexpected_keyword(function, keywords.name(i));
+            call.context = keywords.value(i);
+        }
+        if (call.context != nullptr && call.context != Py_None && !is_context(call.context)) {
+            PyErr_Format(PyExc_TypeError, "%s(): context must be a contextvars.Context, not %.200s",
+                         function, Py_TYPE(call.context)->tp_name);
+            return false;
+        }
+    }
+    return check_open(loop);
+}
+
+// asyncio's checks of debug mode.
+bool check_callback(Loop* loop, const char* function, PyObject* callback) noexcept {
+    Ref<> result = Ref<>::steal(PyObject_CallOneArg(loop->state->iscoroutine, callback));
+    if (!result) return false;
+    int is_coroutine = PyObject_IsTrue(result.get());
+    if (is_coroutine == 0) {
+        Ref<> inspect = Ref<>::steal(PyImport_ImportModule("inspect"));
+        result = Ref<>::steal(inspect ? PyObject_CallMethod(inspect.get(), "iscoroutinefunction", "O", callback) : nullptr);
+        if (!result) return false;
+        is_coroutine = PyObject_IsTrue(result.get());
+    }
+    if (is_coroutine < 0) return false;
+    if (is_coroutine) {
+        PyErr_Format(PyExc_TypeError, "coroutines cannot be used with %s()", function);
+        return false;
+    }
+    if (!PyCallable_Check(callback)) {
+        PyErr_Format(PyExc_TypeError, "a callable object was expected by %s(), got %R", function,
+                     callback);
+        return false;
+    }
+    return true;
+}
+
+bool check_thread(Loop* loop) noexcept {
+    if (!loop->is_running || loop->thread == PyThreadState_Get()) return true;
+    PyErr_SetString(PyExc_RuntimeError,
+                    "Non-thread-safe operation invoked on an event loop other than the current one");
+    return false;
+}
+
+Handle* push_call(Loop* loop, const Call& call) noexcept {
+    Handle* handle = new_handle(loop, call.callback, call.args, call.count, call.context);
+    if (handle != nullptr)
+        loop->reactor->push(make_word(WordKind::kHandle, Py_NewRef(object(handle))));
+    return handle;
+}
+
+TimePoint time_point(double seconds) noexcept {
+    // 292 years and all that does not fit are for ever; what is not a number is due at once, as
+    // a comparison with it would have it in asyncio.
+    if (std::isnan(seconds)) return TimePoint::min();
+    double nanoseconds = seconds * 1e9;
+    if (nanoseconds >= 9.2e18) return kNever;
+    if (nanoseconds <= -9.2e18) return TimePoint::min();
+    return TimePoint(Duration(static_cast<Duration::rep>(std::ceil(nanoseconds))));
+}
+
+double loop_seconds() noexcept {
+    return std::chrono::duration<double>(now().time_since_epoch()).count();
+}
+
+PyObject* start_timer(Loop* loop, double when, const Call& call) noexcept {
+    TimerHandle* handle =
+        new_timer_handle(loop, when, call.callback, call.args, call.count, call.context);
+    if (handle == nullptr) return nullptr;
+    handle->is_queued = true;
+    loop->reactor->timers().push(time_point(when),
+                                 make_word(WordKind::kHandle, Py_NewRef(object(handle))));
+    return object(handle);
+}
+
+// A stop of a foreign task's wake-up: base code calls loop.call_soon(task, future, context=…)
+// with the waiting native task itself as the callback.
+bool is_wake(Loop* loop, const Call& call) noexcept {
+    return Py_TYPE(call.callback) == loop->state->task && call.count == 1 &&
+           as_task(call.callback)->waiter == call.args[0] &&
+           native_loop(as_task(call.callback)) == loop;
+}
+
+}  // namespace
+
+PyObject* loop_call_soon(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    Loop* loop = as_loop(self);
+    Call call;
+    if (!read_call(loop, "call_soon", 0, args, count, names, call)) return nullptr;
+    if (is_wake(loop, call)) [[unlikely]] {
+        as_task(call.callback)->record.waker = current_task_id(loop);
+        push_task(loop, as_task(Py_NewRef(call.callback)));
+        Py_RETURN_NONE;
+    }
+    if (loop->is_debug) [[unlikely]]
+        if (!check_thread(loop) || !check_callback(loop, "call_soon", call.callback)) return nullptr;
+    return object(push_call(loop, call));
+}
+
+PyObject* loop_call_soon_threadsafe(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                                    PyObject* names) {
+    Loop* loop = as_loop(self);
+    Call call;
+    if (!read_call(loop, "call_soon_threadsafe", 0, args, count, names, call)) return nullptr;
+    if (loop->is_debug && !check_callback(loop, "call_soon_threadsafe", call.callback)) return nullptr;
+    // The GIL keeps the ready queue whole: the loop touches it only while it holds it.
+    Handle* handle = push_call(loop, call);
+    if (handle != nullptr) loop->reactor->wake();
+    return object(handle);
+}
+
+PyObject* loop_call_later(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    Loop* loop = as_loop(self);
+    if (count > 0 && args[0] == Py_None) {
+        PyErr_SetString(PyExc_TypeError, "delay must not be None");
+        return nullptr;
+    }
+    Call call;
+    if (!read_call(loop, "call_later", 1, args, count, names, call)) return nullptr;
+    double delay = PyFloat_AsDouble(args[0]);
+    if (delay == -1.0 && PyErr_Occurred()) return nullptr;
+    if (loop->is_debug) [[unlikely]]
+        if (!check_thread(loop) || !check_callback(loop, "call_later", call.callback)) return nullptr;
+    return start_timer(loop, loop_seconds() + delay, call);
+}
+
+PyObject* loop_call_at(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    Loop* loop = as_loop(self);
+    if (count > 0 && args[0] == Py_None) {
+        PyErr_SetString(PyExc_TypeError, "when cannot be None");
+        return nullptr;
+    }
+    Call call;
+    if (!read_call(loop, "call_at", 1, args, count, names, call)) return nullptr;
+    double when = PyFloat_AsDouble(args[0]);
+    if (when == -1.0 && PyErr_Occurred()) return nullptr;
+    if (loop->is_debug) [[unlikely]]
+        if (!check_thread(loop) || !check_callback(loop, "call_at", call.callback)) return nullptr;
+    return start_timer(loop, when, call);
+}
+
+PyObject* loop_time(PyObject*, PyObject*) { return PyFloat_FromDouble(loop_seconds()); }
+
+}  // namespace penstock::py

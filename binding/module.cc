@@ -1,0 +1,207 @@
+// penstock._core: the extension module.
+#include "futures/future.h"
+#include "futures/future_iter.h"
+#include "futures/probe.h"
+#include "futures/task.h"
+#include "loop/handle.h"
+#include "loop/loop.h"
+#include "loop/sleep.h"
+#include "py/coroutine_function.h"
+#include "py/types.h"
+#include "transport/methods.h"
+
+namespace penstock::py {
+namespace {
+
+bool import_into(PyObject*& slot, const char* module, const char* name) noexcept {
+    Ref<> imported = Ref<>::steal(PyImport_ImportModule(module));
+    if (!imported) return false;
+    slot = PyObject_GetAttrString(imported.get(), name);
+    return slot != nullptr;
+}
+
+// Where the name may be missing.
+bool import_if_there(PyObject*& slot, const char* module, const char* name) noexcept {
+    if (import_into(slot, module, name)) return true;
+    if (!PyErr_ExceptionMatches(PyExc_AttributeError)) return false;
+    PyErr_Clear();
+    return true;
+}
+
+bool import_asyncio(State* state) noexcept {
+    // asyncio before _asyncio: the C module looks into the package while it is made.
+    Ref<> asyncio = Ref<>::steal(PyImport_ImportModule("asyncio"));
+    if (!asyncio) return false;
+    PyObject *base_future, *base_task;
+    if (!import_into(base_future, "_asyncio", "Future") || !import_into(base_task, "_asyncio", "Task"))
+        return false;
+    state->base_future = reinterpret_cast<PyTypeObject*>(base_future);
+    state->base_task = reinterpret_cast<PyTypeObject*>(base_task);
+    if (!import_into(state->cancelled_error, "asyncio.exceptions", "CancelledError") ||
+        !import_into(state->invalid_state_error, "asyncio.exceptions", "InvalidStateError") ||
+        !import_into(state->iscoroutine, "asyncio.coroutines", "iscoroutine") ||
+        !import_into(state->extract_stack, "traceback", "extract_stack") ||
+        !import_into(state->format_callback_source, "asyncio.format_helpers", "_format_callback_source") ||
+        !import_into(state->abstract_handle, "asyncio.events", "Handle") ||
+        !import_into(state->abstract_timer_handle, "asyncio.events", "TimerHandle") ||
+        !import_into(state->stock_sleep, "asyncio.tasks", "sleep") ||
+        !import_into(state->get_running_loop, "_asyncio", "_get_running_loop") ||
+        !import_into(state->register_task, "_asyncio", "_register_task") ||
+        !import_into(state->unregister_task, "_asyncio", "_unregister_task"))
+        return false;
+    if (kHas314)
+        return import_if_there(state->future_add_to_awaited_by, "_asyncio", "future_add_to_awaited_by") &&
+               import_if_there(state->future_discard_from_awaited_by, "_asyncio",
+                               "future_discard_from_awaited_by");
+    return import_into(state->current_tasks, "_asyncio", "_current_tasks");
+}
+
+bool intern_names(State* state) noexcept {
+#define NAME(name)                                              \
+    state->str_##name = PyUnicode_InternFromString(#name);      \
+    if (state->str_##name == nullptr) return false;
+    PENSTOCK_NAMES(NAME)
+#undef NAME
+    Py_SETREF(state->str_throw_, PyUnicode_InternFromString("throw"));
+    if (state->str_throw_ == nullptr) return false;
+    state->context_keyword = PyTuple_Pack(1, state->str_context);
+    state->coroutine_types = PySet_New(nullptr);
+    return state->context_keyword != nullptr && state->coroutine_types != nullptr;
+}
+
+bool remember_empty_vars(State* state) noexcept {
+    if (!state->bare_context) return true;
+    Ref<> context = Ref<>::steal(PyContext_New());
+    if (!context) return false;
+    state->empty_vars = Py_NewRef(reinterpret_cast<ContextObject*>(context.get())->vars);
+    return true;
+}
+
+// Instances of ours come from free lists, which can't renew CPython 3.14's inline values. A dict
+// of their own costs nothing until somebody sets an attribute.
+void without_inline_values([[maybe_unused]] PyTypeObject* type) noexcept {
+#if PY_VERSION_HEX >= 0x030E0000
+    type->tp_flags &= ~static_cast<unsigned long>(Py_TPFLAGS_INLINE_VALUES);
+#endif
+}
+
+bool add_types(PyObject* module, State* state) noexcept {
+    if (state->native_task) {
+        if (!add_future_types(module, state) || !add_task_type(module, state) ||
+            !add_future_iter_type(module, state))
+            return false;
+        without_inline_values(state->future);
+        without_inline_values(state->task);
+    } else {
+        if (PyModule_AddObjectRef(module, "Future", object(state->base_future)) < 0 ||
+            PyModule_AddObjectRef(module, "Task", object(state->base_task)) < 0)
+            return false;
+    }
+    return add_handle_types(module, state) && add_loop_type(module, state) &&
+           add_sleep_type(module, state) && add_coroutine_function_type(module, state) &&
+           add_transport_types(module, state);
+}
+
+bool add_functions(PyObject* module, State* state) noexcept {
+    Ref<> sleep = Ref<>::steal(new_coroutine_function(state, sleep_function, state->stock_sleep));
+    if (!sleep || PyModule_AddObjectRef(module, "sleep", sleep.get()) < 0) return false;
+    Ref<> abc = Ref<>::steal(PyImport_ImportModule("collections.abc"));
+    Ref<> coroutine = Ref<>::steal(abc ? PyObject_GetAttrString(abc.get(), "Coroutine") : nullptr);
+    if (!coroutine) return false;
+    Ref<> done = Ref<>::steal(
+        PyObject_CallMethod(coroutine.get(), "register", "O", object(state->sleep)));
+    return static_cast<bool>(done);
+}
+
+bool tell_why_stock(PyObject* module, State* state) noexcept {
+    PyObject* why = state->why_stock != nullptr ? state->why_stock : Py_None;
+    if (PyModule_AddObjectRef(module, "native_task", state->native_task ? Py_True : Py_False) < 0 ||
+        PyModule_AddObjectRef(module, "why_stock_task", why) < 0)
+        return false;
+    if (state->why_stock == nullptr) return true;
+    return PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
+                            "penstock runs without its native Task: %U. Everything works, slower.",
+                            state->why_stock) == 0;
+}
+
+int execute(PyObject* module) {
+    State* state = state_of(module);
+    state->module = module;
+    state->tasks.next = state->tasks.prev = &state->tasks;
+    bool done = intern_names(state) && import_asyncio(state) && probe_layout(state) &&
+                remember_empty_vars(state) && add_types(module, state) &&
+                add_functions(module, state) && tell_why_stock(module, state);
+    return done ? 0 : -1;
+}
+
+int traverse(PyObject* module, visitproc visit, void* arg) {
+    State* state = state_of(module);
+    if (state == nullptr) return 0;
+    for (PyTypeObject* type : {state->future, state->task, state->future_iter, state->handle,
+                               state->timer_handle, state->loop, state->sleep,
+                               state->coroutine_function, state->transport, state->base_future,
+                               state->base_task})
+        Py_VISIT(object(type));
+    Py_VISIT(state->current_tasks);
+    Py_VISIT(state->coroutine_types);
+    Py_VISIT(state->stop_iteration);
+    return 0;
+}
+
+int clear(PyObject* module) {
+    State* state = state_of(module);
+    if (state == nullptr) return 0;
+    state->free_futures.clear(PyObject_GC_Del);
+    state->free_tasks.clear(PyObject_GC_Del);
+    state->free_iters.clear(PyObject_GC_Del);
+    state->free_handles.clear(PyObject_GC_Del);
+    state->free_timer_handles.clear(PyObject_GC_Del);
+    state->free_sleeps.clear(PyObject_GC_Del);
+    Py_CLEAR(state->stop_iteration);
+    Py_CLEAR(state->coroutine_types);
+    return 0;
+}
+
+PyMethodDef functions[] = {
+    {"create_task", method(create_task), kFast,
+     PyDoc_STR("create_task($module, coro, /, *, name=None, context=None, **kwargs)\n--\n\n"
+               "Schedule the execution of a coroutine object in a spawn task.\n\n"
+               "Return a Task object. Raises RuntimeError where no loop runs (see asyncio.create_task).")},
+    {"live_tasks", live_tasks, METH_NOARGS, "All native tasks that are not done (below CPython 3.14)."},
+    {"task_record", task_record, METH_O, "What a task remembers of itself, or None for a foreign one."},
+    {nullptr, nullptr, 0, nullptr}};
+
+PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, reinterpret_cast<void*>(execute)},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+#if PY_VERSION_HEX >= 0x030D0000
+    {Py_mod_gil, Py_MOD_GIL_USED},
+#endif
+    {0, nullptr}};
+
+}  // namespace
+
+PyModuleDef module_definition = {PyModuleDef_HEAD_INIT,
+                                 "penstock._core",
+                                 "The native part of penstock.",
+                                 sizeof(State),
+                                 functions,
+                                 module_slots,
+                                 traverse,
+                                 clear,
+                                 [](void* module) { clear(static_cast<PyObject*>(module)); }};
+
+State* state_of_type(PyTypeObject* type) noexcept {
+    PyObject* module = reinterpret_cast<PyHeapTypeObject*>(type)->ht_module;
+    if (module == nullptr || PyModule_GetDef(module) != &module_definition) {
+        module = PyType_GetModuleByDef(type, &module_definition);
+        if (module == nullptr) return nullptr;
+    }
+    return state_of(module);
+}
+
+}  // namespace penstock::py
+
+PyMODINIT_FUNC PyInit__core() { return PyModuleDef_Init(&penstock::py::module_definition); }

@@ -1,0 +1,103 @@
+// What the module keeps, one an interpreter: its types, what it uses of asyncio, its free lists.
+// There is nothing mutable outside of it.
+#pragma once
+
+#include <cstdint>
+
+#include "futures/layout.h"
+#include "py/free_list.h"
+#include "py/python.h"
+
+namespace penstock::py {
+
+#define PENSTOCK_NAMES(NAME)      \
+    NAME(_asyncio_future_blocking) \
+    NAME(add_done_callback)       \
+    NAME(asyncio)                 \
+    NAME(call_exception_handler)  \
+    NAME(call_soon)               \
+    NAME(cancel)                  \
+    NAME(context)                 \
+    NAME(delay)                   \
+    NAME(eager_start)             \
+    NAME(get_debug)               \
+    NAME(get_loop)                \
+    NAME(_loop)                   \
+    NAME(loop)                    \
+    NAME(msg)                     \
+    NAME(name)                    \
+    NAME(result)                  \
+    NAME(send)                    \
+    NAME(set_name)                \
+    NAME(throw_)
+
+struct State {
+    PyObject* module;  // borrowed: it owns us
+
+    PyTypeObject* future;
+    PyTypeObject* task;
+    PyTypeObject* future_iter;
+    PyTypeObject* handle;
+    PyTypeObject* timer_handle;
+    PyTypeObject* loop;
+    PyTypeObject* sleep;
+    PyTypeObject* coroutine_function;
+    PyTypeObject* transport;
+
+    PyTypeObject* base_future;  // _asyncio's, or asyncio's where there is no C module
+    PyTypeObject* base_task;
+    PyObject* cancelled_error;
+    PyObject* invalid_state_error;
+    PyObject* iscoroutine;
+    PyObject* extract_stack;
+    PyObject* format_callback_source;
+    PyObject* abstract_handle;        // asyncio.Handle
+    PyObject* abstract_timer_handle;  // asyncio.TimerHandle
+    PyObject* stock_sleep;            // asyncio.sleep as it was
+    PyObject* get_running_loop;       // _asyncio._get_running_loop, returns None where none runs
+    PyObject* register_task;
+    PyObject* unregister_task;
+    PyObject* current_tasks;          // {loop: task} below 3.14, else nullptr
+    Py_ssize_t running_task_offset;   // from 3.14: of the thread state's asyncio_running_task
+    PyObject* future_add_to_awaited_by;      // from 3.14
+    PyObject* future_discard_from_awaited_by;
+
+    PyObject* empty_vars;             // the vars of an empty Context
+    PyObject* coroutine_types;        // set of types that asyncio.iscoroutine() accepted
+    PyObject* stop_iteration;         // reused, see py/stop_iteration.h
+    PyObject* context_keyword;        // ("context",)
+
+    bool native_task;                 // the probe passed: Future and Task are ours
+    bool bare_context;                // the same for Context: see py/context.h
+    PyObject* why_stock;              // str or nullptr: what the probe found
+
+    Loop* running;                    // the loop that ran last, and the thread it runs in:
+    PyThreadState* running_thread;    // a cache, see running_loop()
+    std::uint64_t tasks_made;
+    ListNode tasks;                   // below 3.14: all native tasks that are not done
+
+    FreeList<4096> free_futures;
+    FreeList<4096> free_tasks;
+    FreeList<1024> free_iters;
+    FreeList<8192> free_handles;
+    FreeList<8192> free_timer_handles;
+    FreeList<1024> free_sleeps;
+
+#define NAME(name) PyObject* str_##name;
+    PENSTOCK_NAMES(NAME)
+#undef NAME
+};
+
+inline State* state_of(PyObject* module) noexcept {
+    return static_cast<State*>(PyModule_GetState(module));
+}
+// For `type` or a subclass of one of ours; nullptr with an exception set.
+State* state_of_type(PyTypeObject* type) noexcept;
+
+extern PyModuleDef module_definition;
+
+// The loop that runs in this thread, borrowed; nullptr without an exception where none does, or
+// where it is not ours.
+Loop* running_loop(State* state) noexcept;
+
+}  // namespace penstock::py
