@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _core
 from ._install import install, uninstall
+from ._task_list import show_native_tasks
 from .loop import Loop, new_event_loop
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+show_native_tasks()
 
 _T = TypeVar("_T")
 
