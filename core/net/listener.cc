@@ -41,7 +41,7 @@ int Listener::start() noexcept {
 }
 
 void Listener::stop() noexcept {
-    if (std::exchange(is_listening_, false)) backend_.forget(fd_);
+    if (std::exchange(is_listening_, false)) backend_.watch(fd_, Ready::kNone, *this);
 }
 
 void Listener::on_ready(Ready) noexcept {

@@ -40,7 +40,8 @@ public:
     virtual std::string_view name() const noexcept = 0;
 
     // Watches `fd` for `interest` from now on, instead of what was asked before; kNone keeps
-    // nothing registered. 0, or -errno (EBADF, EPERM for a regular file, ENOMEM, ENOSPC).
+    // nothing registered, unless another watcher has taken the fd over. 0, or -errno (EBADF, EPERM
+    // for a regular file, ENOMEM, ENOSPC).
     virtual int watch(int fd, Ready interest, Watcher& watcher) noexcept = 0;
     // Ends the watch; no event of `fd` is delivered any more. Nothing happens where none is.
     virtual void forget(int fd) noexcept = 0;

@@ -46,11 +46,13 @@ int EpollBackend::control(int operation, int fd, const Slot& slot) noexcept {
 
 int EpollBackend::watch(int fd, Ready interest, Watcher& watcher) noexcept {
     if (fd < 0) return -EBADF;
+    auto index = static_cast<std::size_t>(fd);
     if (interest == Ready::kNone) {
-        forget(fd);
+        // A watcher whose file was closed behind its back may come late, when the number is
+        // somebody else's already.
+        if (index < slots_.size() && slots_[index].watcher == &watcher) forget(fd);
         return 0;
     }
-    auto index = static_cast<std::size_t>(fd);
     if (index >= slots_.size()) {
         try {
             slots_.resize(std::max(index + 1, slots_.size() * 2));

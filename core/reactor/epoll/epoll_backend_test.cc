@@ -162,6 +162,21 @@ TEST(EpollBackend, AnotherWatcherTakesOver) {
     EXPECT_EQ(second.count, 1);
 }
 
+TEST(EpollBackend, ALateWatcherDoesNotTakeTheNextOnesFileAway) {
+    EpollBackend backend;
+    Pair first, second;
+    CountingWatcher late, owner;
+    int number = first.a.get();
+    backend.watch(number, Ready::kRead, late);
+    ASSERT_EQ(::dup3(second.a.get(), number, O_CLOEXEC), number);  // closed behind its back
+    backend.watch(number, Ready::kRead, owner);
+    EXPECT_EQ(backend.watch(number, Ready::kNone, late), 0);
+    EXPECT_EQ(backend.watched(), 1u);
+    second.feed();
+    turn(backend);
+    EXPECT_EQ(owner.count, 1);
+}
+
 TEST(EpollBackend, WaitsShorterThanAMillisecondAndNotForTooShort) {
     EpollBackend backend;
     for (auto timeout : {std::chrono::microseconds(300), std::chrono::microseconds(2500)}) {

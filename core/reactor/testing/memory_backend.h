@@ -18,7 +18,7 @@ public:
 
     int watch(int fd, Ready interest, Watcher& watcher) noexcept override {
         if (interest == Ready::kNone) {
-            forget(fd);
+            if (slots_[fd].watcher == &watcher) forget(fd);
             return 0;
         }
         Slot& slot = slots_[fd];
