@@ -37,9 +37,7 @@ class Executors(LoopBase):
             executor = self._ensure_default_executor()
         return asyncio.wrap_future(executor.submit(func, *args), loop=self)
 
-    def set_default_executor(  # type: ignore[override]
-        self, executor: concurrent.futures.ThreadPoolExecutor
-    ) -> None:
+    def set_default_executor(self, executor: concurrent.futures.Executor) -> None:
         """Use `executor`, a ThreadPoolExecutor (else TypeError), where none is named."""
         if not isinstance(executor, concurrent.futures.ThreadPoolExecutor):
             raise TypeError("executor must be ThreadPoolExecutor instance")

@@ -16,6 +16,7 @@ import socket
 import sys
 from asyncio.log import logger
 from collections.abc import Callable
+from operator import index
 from typing import Any
 
 from ._executor import Executors
@@ -35,12 +36,12 @@ class Resolving(Executors):
         proto: int = 0,
         flags: int = 0,
     ) -> list[Any]:
-        """socket.getaddrinfo() that doesn't block; raises what that does, mostly socket.gaierror."""
+        """socket.getaddrinfo() that doesn't block; raises the same, mostly socket.gaierror."""
         if self.get_debug() or not _is_the_original(socket.getaddrinfo):
             resolve = self._getaddrinfo_debug if self.get_debug() else socket.getaddrinfo
             return await self.run_in_executor(None, resolve, host, port, family, type, proto, flags)
         self._check_closed()
-        sys.audit("socket.getaddrinfo", host, port, family, type, proto)
+        sys.audit("socket.getaddrinfo", host, port, index(family), index(type), index(proto))
         found = await self._resolve(_host(host), _service(port), family, type, proto, flags)
         return [
             (_known(socket.AddressFamily, af), _known(socket.SocketKind, kind), *rest)

@@ -10,7 +10,7 @@ from ._running import Running
 from ._server import Serving
 
 
-class Loop(Running, Errors, Serving):
+class Loop(Running, Errors, Serving):  # pyright: ignore[reportIncompatibleMethodOverride]
     """asyncio's event loop, natively. asyncio.Runner takes it as `loop_factory`.
 
     Debug mode is on from the start where asyncio's would be: PYTHONASYNCIODEBUG, `python -X dev`.

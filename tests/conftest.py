@@ -1,0 +1,68 @@
+"""Every test that runs a loop runs twice, on asyncio and on penstock: asyncio is the oracle.
+
+`loop` is a loop that is closed afterwards, `run` runs a coroutine as asyncio.run() would,
+`new_loop` makes loops. An
+async test runs in a runner of its own. Where asyncio learnt a behaviour in a later version of
+CPython than the oldest we support, `@pytest.mark.asyncio_since(3, 12)` keeps the oracle out below
+that; where no version does what ours does, `@pytest.mark.penstock_only("why")` does.
+"""
+
+import asyncio
+import inspect
+import sys
+
+import penstock
+import pytest
+
+FACTORIES = {
+    "asyncio": asyncio.unix_events._UnixSelectorEventLoop,
+    "penstock": penstock.new_event_loop,
+}
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "asyncio_since(major, minor, micro): when asyncio got it")
+    config.addinivalue_line("markers", "penstock_only(reason): asyncio is no oracle here")
+
+
+@pytest.fixture(params=FACTORIES)
+def new_loop(request):
+    since = request.node.get_closest_marker("asyncio_since")
+    if since and request.param == "asyncio" and sys.version_info < since.args:
+        pytest.skip("this version of asyncio does not do that yet")
+    ours = request.node.get_closest_marker("penstock_only")
+    if ours and request.param == "asyncio":
+        pytest.skip(*ours.args)
+    return FACTORIES[request.param]
+
+
+@pytest.fixture
+def loop(new_loop):
+    loop = new_loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def run(new_loop):
+    def run(main, **options):
+        with asyncio.Runner(loop_factory=new_loop, **options) as runner:
+            return runner.run(main)
+
+    return run
+
+
+def pytest_pycollect_makeitem(collector, name, obj):
+    if collector.istestfunction(obj, name) and inspect.iscoroutinefunction(obj):
+        pytest.mark.usefixtures("new_loop")(obj)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    with asyncio.Runner(loop_factory=pyfuncitem.funcargs["new_loop"]) as runner:
+        runner.run(pyfuncitem.obj(**arguments))
+    return True

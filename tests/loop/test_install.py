@@ -1,0 +1,312 @@
+"""install, uninstall, run, the policy. Each in a process of its own: names of asyncio change."""
+
+import asyncio
+import subprocess
+import sys
+import textwrap
+
+import penstock
+import pytest
+
+
+def run_python(source, *options, returncode=0):
+    ran = subprocess.run(
+        [sys.executable, *options, "-c", textwrap.dedent(source)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ran.returncode == returncode, ran.stderr
+    return ran.stdout + ran.stderr
+
+
+NAMES = """
+import asyncio, penstock, penstock._core as _core
+
+def names():
+    modules = [asyncio, asyncio.events, asyncio.tasks, asyncio.futures, asyncio.unix_events]
+    policy = asyncio.unix_events._UnixDefaultEventLoopPolicy
+    return [dict(vars(module)) for module in modules] + [dict(vars(policy))]
+
+def is_ours(loop):
+    loop.close()
+    return type(loop) is penstock.Loop
+"""
+
+
+def test_install_and_uninstall():
+    source = """
+        assert not is_ours(asyncio.new_event_loop())
+        before = names()
+        penstock.install()
+        installed = names()
+        penstock.install()
+        assert names() == installed
+
+        assert asyncio.Task is asyncio.tasks.Task is penstock.Task
+        assert asyncio.Future is asyncio.futures.Future is penstock.Future
+        assert asyncio.sleep is asyncio.tasks.sleep is _core.sleep
+        assert asyncio.create_task is asyncio.tasks.create_task is _core.create_task
+        assert is_ours(asyncio.new_event_loop())
+        assert is_ours(asyncio.events.new_event_loop())
+
+        async def main():
+            assert type(asyncio.get_running_loop()) is penstock.Loop
+            assert type(asyncio.current_task()) is penstock.Task
+            assert type(asyncio.create_task(asyncio.sleep(0))) is penstock.Task
+            assert await asyncio.sleep(0, "slept") == "slept"
+            assert await asyncio.gather(asyncio.sleep(0.01, 1), asyncio.sleep(0, 2)) == [1, 2]
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(asyncio.sleep(0, 3))
+            assert task.result() == 3
+
+        asyncio.run(main())
+        with asyncio.Runner() as runner:
+            runner.run(main())
+
+        penstock.uninstall()
+        assert names() == before
+        penstock.uninstall()
+        assert names() == before
+        assert not is_ours(asyncio.new_event_loop())
+    """
+    assert run_python(NAMES + textwrap.dedent(source), "-W", "error") == ""
+
+
+def test_names_imported_before_go_on_working():
+    source = """
+        import asyncio
+        from asyncio import Future, Task, create_task, gather, new_event_loop, run, sleep
+        import penstock
+
+        penstock.install()
+
+        async def main():
+            assert type(asyncio.get_running_loop()) is penstock.Loop
+            task = create_task(sleep(0.01, "slept"))
+            assert isinstance(task, Task)
+            assert await task == "slept"
+            assert await gather(sleep(0, 1), asyncio.sleep(0, 2)) == [1, 2]
+            future = Future()
+            asyncio.get_running_loop().call_soon(future.set_result, 5)
+            assert await future == 5
+
+        run(main())
+        loop = new_event_loop()
+        assert type(loop) is penstock.Loop
+        loop.close()
+    """
+    assert run_python(source, "-W", "error") == ""
+
+
+def test_the_current_loop_of_each_thread_is_kept():
+    source = """
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        penstock.install()
+        assert asyncio.get_event_loop() is loop
+        loop.close()
+        asyncio.set_event_loop(None)
+        assert is_ours(asyncio.new_event_loop())
+    """
+    assert run_python(NAMES + textwrap.dedent(source)) == ""
+
+
+def test_policies():
+    source = """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        penstock.install()
+
+        asyncio.set_event_loop_policy(None)
+        assert is_ours(asyncio.new_event_loop())
+
+        class Own(asyncio.DefaultEventLoopPolicy):
+            pass
+
+        asyncio.set_event_loop_policy(Own())
+        assert is_ours(asyncio.new_event_loop())
+
+        class Stock(asyncio.DefaultEventLoopPolicy):
+            def new_event_loop(self):
+                return asyncio.unix_events._UnixSelectorEventLoop()
+
+        asyncio.set_event_loop_policy(Stock())
+        assert not is_ours(asyncio.new_event_loop())
+        penstock.uninstall()
+
+        # What was asked for before install() is overruled, and comes back.
+        class Stock(asyncio.DefaultEventLoopPolicy):
+            _loop_factory = asyncio.unix_events._UnixSelectorEventLoop
+
+        mine = Stock()
+        asyncio.set_event_loop_policy(mine)
+        penstock.install()
+        assert is_ours(asyncio.new_event_loop())
+        penstock.uninstall()
+        assert asyncio.get_event_loop_policy() is mine
+    """
+    assert run_python(NAMES + textwrap.dedent(source)) == ""
+
+
+def test_the_selector_loop():
+    source = """
+        import selectors
+        stock = asyncio.unix_events._UnixSelectorEventLoop
+        penstock.install()
+        assert is_ours(asyncio.SelectorEventLoop())
+        assert is_ours(asyncio.unix_events.SelectorEventLoop())
+        assert is_ours(asyncio.Runner(loop_factory=asyncio.SelectorEventLoop).get_loop())
+
+        loop = asyncio.SelectorEventLoop(selectors.PollSelector())
+        assert type(loop) is stock
+        assert isinstance(loop, asyncio.SelectorEventLoop)
+        loop.close()
+
+        class Own(asyncio.SelectorEventLoop):
+            def time(self):
+                return 5 + super().time()
+
+        assert Own.__mro__[1] is stock
+        assert issubclass(Own, asyncio.SelectorEventLoop)
+        assert issubclass(penstock.Loop, asyncio.SelectorEventLoop)
+        loop = Own()
+        assert isinstance(loop, asyncio.SelectorEventLoop)
+        loop.close()
+        assert asyncio.SelectorEventLoop._run_once is stock._run_once
+        penstock.uninstall()
+        assert asyncio.SelectorEventLoop is stock
+    """
+    assert run_python(NAMES + textwrap.dedent(source)) == ""
+
+
+def test_a_name_that_somebody_replaced_since_is_left_to_them():
+    source = """
+        penstock.install()
+        asyncio.sleep = theirs = object()
+        penstock.uninstall()
+        assert asyncio.sleep is theirs
+    """
+    assert run_python(NAMES + textwrap.dedent(source)) == ""
+
+
+def test_importing_warns_of_nothing():
+    assert run_python("import penstock; penstock.Loop().close()", "-W", "error") == ""
+
+
+def test_debug_mode_comes_from_the_environment():
+    source = "import penstock; loop = penstock.Loop(); print(loop.get_debug()); loop.close()"
+    assert run_python(source) == "False\n"
+    assert run_python(source, "-X", "dev") == "True\n"
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 16), reason="policies are gone")
+def test_the_policy():
+    source = """
+        import asyncio, warnings
+        import penstock
+        warnings.simplefilter("ignore", DeprecationWarning)
+        asyncio.set_event_loop_policy(penstock.EventLoopPolicy())
+
+        async def main():
+            return type(asyncio.get_running_loop())
+
+        assert asyncio.run(main()) is penstock.Loop
+        loop = asyncio.new_event_loop()
+        assert type(loop) is penstock.Loop
+        asyncio.set_event_loop(loop)
+        assert asyncio.get_event_loop() is loop
+        loop.close()
+        asyncio.set_event_loop_policy(None)
+        assert asyncio.run(main()) is not penstock.Loop
+    """
+    assert run_python(source) == ""
+
+
+class TestRun:
+    def test_it_returns_and_raises(self):
+        async def main():
+            assert type(asyncio.get_running_loop()) is penstock.Loop
+            await asyncio.sleep(0)
+            return "result"
+
+        async def fail():
+            raise ValueError("no")
+
+        assert penstock.run(main()) == "result"
+        with pytest.raises(ValueError, match="^no$"):
+            penstock.run(fail())
+
+    def test_debug(self):
+        async def main():
+            return asyncio.get_running_loop().get_debug()
+
+        assert penstock.run(main(), debug=True) is True
+        assert penstock.run(main(), debug=False) is False
+
+    def test_it_cleans_up(self):
+        ended = []
+
+        async def endless():
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                ended.append(True)
+
+        async def main():
+            task = asyncio.create_task(endless())
+            await asyncio.sleep(0)
+            return asyncio.get_running_loop(), task
+
+        loop, task = penstock.run(main())
+        assert loop.is_closed()
+        assert task.cancelled()
+        assert ended == [True]
+
+    def test_not_within_a_loop(self):
+        async def main():
+            coroutine = asyncio.sleep(0)
+            with pytest.raises(
+                RuntimeError, match=r"^penstock.run\(\) cannot be called from a running event loop$"
+            ):
+                penstock.run(coroutine)
+            await coroutine
+
+        penstock.run(main())
+
+    def test_what_is_no_coroutine(self):
+        with pytest.raises((TypeError, ValueError)):
+            penstock.run(5)
+
+
+def test_public_names():
+    assert sorted(penstock.__all__) == penstock.__all__
+    for name in penstock.__all__:
+        assert getattr(penstock, name).__doc__, name
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        penstock.nothing  # noqa: B018
+
+
+def test_what_is_not_there_yet_pretends_nothing():
+    loop = penstock.new_event_loop()
+    try:
+        for call in (
+            loop.create_datagram_endpoint(asyncio.DatagramProtocol),
+            loop.create_unix_connection(asyncio.Protocol, "path"),
+            loop.create_unix_server(asyncio.Protocol, "path"),
+            loop.connect_read_pipe(asyncio.Protocol, None),
+            loop.connect_write_pipe(asyncio.Protocol, None),
+            loop.subprocess_exec(asyncio.SubprocessProtocol, "true"),
+            loop.subprocess_shell(asyncio.SubprocessProtocol, "true"),
+            loop.start_tls(None, None, None),
+            loop.sendfile(None, None),
+            loop.sock_sendfile(None, None),
+            loop.sock_recvfrom(None, 1),
+            loop.sock_recvfrom_into(None, bytearray(1)),
+            loop.sock_sendto(None, b"", None),
+        ):
+            with pytest.raises(NotImplementedError):
+                loop.run_until_complete(call)
+    finally:
+        loop.close()

@@ -1,0 +1,240 @@
+"""sock_recv and its siblings."""
+
+import asyncio
+import socket
+
+import pytest
+
+
+async def test_recv_at_once_and_later(pair):
+    ours, theirs = pair
+    loop = asyncio.get_running_loop()
+    theirs.send(b"ready")
+    assert await loop.sock_recv(ours, 100) == b"ready"
+    task = asyncio.create_task(loop.sock_recv(ours, 3))
+    await asyncio.sleep(0)
+    theirs.send(b"later")
+    assert await task == b"lat"
+    assert await loop.sock_recv(ours, 100) == b"er"
+    theirs.close()
+    assert await loop.sock_recv(ours, 100) == b""
+
+
+async def test_recv_into(pair):
+    ours, theirs = pair
+    loop = asyncio.get_running_loop()
+    buffer = bytearray(10)
+    task = asyncio.create_task(loop.sock_recv_into(ours, memoryview(buffer)[2:]))
+    await asyncio.sleep(0)
+    theirs.send(b"hello")
+    assert await task == 5
+    assert buffer == b"\0\0hello\0\0\0"
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+async def test_sendall_of_more_than_fits(pair, kind):
+    ours, theirs = pair
+    loop = asyncio.get_running_loop()
+    data = bytes(range(256)) * 8192
+    task = asyncio.create_task(loop.sock_sendall(ours, kind(data)))
+    received = bytearray()
+    while len(received) < len(data):
+        received += await loop.sock_recv(theirs, 65536)
+    assert await task is None
+    assert received == data
+
+
+async def test_sendall_of_nothing(pair):
+    await asyncio.get_running_loop().sock_sendall(pair[0], b"")
+
+
+async def test_sendall_to_one_that_has_left(pair):
+    ours, theirs = pair
+    theirs.close()
+    with pytest.raises(BrokenPipeError):
+        await asyncio.get_running_loop().sock_sendall(ours, b"anybody there?")
+
+
+async def test_a_long_conversation(pair):
+    ours, theirs = pair
+    loop = asyncio.get_running_loop()
+
+    async def echo():
+        while data := await loop.sock_recv(theirs, 100):
+            await loop.sock_sendall(theirs, data)
+
+    task = asyncio.create_task(echo())
+    for number in range(500):
+        message = b"%d" % number
+        await loop.sock_sendall(ours, message)
+        assert await loop.sock_recv(ours, 100) == message
+    ours.shutdown(socket.SHUT_WR)
+    await task
+
+
+async def test_both_directions_at_once(pair):
+    ours, theirs = pair
+    loop = asyncio.get_running_loop()
+    data = b"x" * 1_000_000
+
+    async def exchange(sock):
+        sending = asyncio.create_task(loop.sock_sendall(sock, data))
+        received = 0
+        while received < len(data):
+            received += len(await loop.sock_recv(sock, 65536))
+        await sending
+
+    await asyncio.gather(exchange(ours), exchange(theirs))
+
+
+async def test_the_number_of_a_closed_socket_is_used_again():
+    # The loop may remember a number; what it means can change behind its back.
+    loop = asyncio.get_running_loop()
+    for _ in range(5):
+        ours, theirs = socket.socketpair()
+        number = ours.fileno()
+        with ours, theirs:
+            ours.setblocking(False)
+            task = asyncio.create_task(loop.sock_recv(ours, 10))
+            await asyncio.sleep(0)
+            theirs.send(b"hello")
+            assert await task == b"hello"
+        with socket.socket() as placeholder:
+            assert placeholder.fileno() == number
+
+
+@pytest.mark.penstock_only("asyncio receives before it knows whether anybody still waits")
+async def test_a_cancelled_recv_loses_nothing(pair):
+    ours, theirs = pair
+    loop = asyncio.get_running_loop()
+    for turns in range(6):
+        task = asyncio.create_task(loop.sock_recv(ours, 100))
+        await asyncio.sleep(0)
+        theirs.send(b"precious")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if task.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            received = await loop.sock_recv(ours, 100)
+        else:
+            received = await task
+        assert received == b"precious"
+
+
+async def test_a_cancelled_wait_is_withdrawn(pair):
+    ours, theirs = pair
+    loop = asyncio.get_running_loop()
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await loop.sock_recv(ours, 100)
+    assert loop.remove_reader(ours) in (True, False)
+    called = []
+    loop.add_reader(ours, lambda: (called.append(ours.recv(10)), loop.remove_reader(ours)))
+    theirs.send(b"x")
+    while not called:
+        await asyncio.sleep(0)
+    assert called == [b"x"]
+
+
+async def test_accept_and_connect(listening):
+    loop = asyncio.get_running_loop()
+    accepting = asyncio.create_task(loop.sock_accept(listening))
+    await asyncio.sleep(0)
+    with socket.socket() as client:
+        client.setblocking(False)
+        assert await loop.sock_connect(client, listening.getsockname()) is None
+        connection, address = await accepting
+        with connection:
+            assert address == client.getsockname()
+            assert connection.getblocking() is False
+            await loop.sock_sendall(client, b"hi")
+            assert await loop.sock_recv(connection, 10) == b"hi"
+
+
+async def test_accept_where_somebody_waits_already(listening):
+    loop = asyncio.get_running_loop()
+    with socket.create_connection(listening.getsockname()):
+        connection, _ = await loop.sock_accept(listening)
+        connection.close()
+
+
+async def test_connect_resolves_names(listening):
+    loop = asyncio.get_running_loop()
+    with socket.socket() as client:
+        client.setblocking(False)
+        await loop.sock_connect(client, ("localhost", listening.getsockname()[1]))
+        assert client.getpeername() == listening.getsockname()
+
+
+async def test_connect_to_a_unix_socket(tmp_path):
+    loop = asyncio.get_running_loop()
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
+        server.bind(path)
+        server.listen()
+        client.setblocking(False)
+        await loop.sock_connect(client, path)
+        assert client.getpeername() == path
+
+
+async def test_connect_refused(unused_port):
+    loop = asyncio.get_running_loop()
+    with socket.socket() as client:
+        client.setblocking(False)
+        with pytest.raises(ConnectionRefusedError) as caught:
+            await loop.sock_connect(client, ("127.0.0.1", unused_port))
+    assert caught.value.strerror == f"Connect call failed ('127.0.0.1', {unused_port})"
+
+
+async def test_connect_with_a_port_out_of_range():
+    with socket.socket() as client:
+        client.setblocking(False)
+        with pytest.raises(OverflowError):
+            await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", 70000))
+
+
+def test_debug_mode_wants_sockets_that_do_not_block(run, pair):
+    ours, _ = pair
+    ours.setblocking(True)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        for call in (
+            loop.sock_recv(ours, 1),
+            loop.sock_recv_into(ours, bytearray(1)),
+            loop.sock_sendall(ours, b"x"),
+            loop.sock_connect(ours, ("127.0.0.1", 1)),
+            loop.sock_accept(ours),
+        ):
+            with pytest.raises(ValueError, match="^the socket must be non-blocking$"):
+                await call
+
+    run(main(), debug=True)
+
+
+async def test_tls_sockets_are_refused():
+    ssl = pytest.importorskip("ssl")
+    loop = asyncio.get_running_loop()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    with context.wrap_socket(socket.socket(), do_handshake_on_connect=False) as sock:
+        for call in (
+            loop.sock_recv(sock, 1),
+            loop.sock_sendall(sock, b"x"),
+            loop.sock_connect(sock, ("127.0.0.1", 1)),
+            loop.sock_accept(sock),
+        ):
+            with pytest.raises(TypeError, match="^Socket cannot be of type SSLSocket$"):
+                await call
+
+
+async def test_a_transports_socket_is_refused(listening):
+    loop = asyncio.get_running_loop()
+    sock = socket.create_connection(listening.getsockname())
+    transport, _ = await loop.create_connection(asyncio.Protocol, sock=sock)
+    with pytest.raises(RuntimeError, match="^File descriptor .* is used by transport"):
+        await loop.sock_recv(sock, 10)
+    transport.close()
+    await asyncio.sleep(0)
