@@ -1,4 +1,4 @@
-"""python -m tests.conformance [--loop asyncio] [-k GLOB] [-l] [module …]: run and tell of each failure."""
+"""python -m tests.conformance [--loop asyncio] [-k GLOB] [-l] [module …]: runs, tells of failures."""
 
 import argparse
 import collections

@@ -29,7 +29,7 @@ SECONDS_A_TEST = 60.0
 
 
 class Reporter(unittest.TestResult):
-    """Tells of each test when it starts and how it ended, so that a crash leaves its name behind."""
+    """Tells when a test starts and how it ends, so that a crash leaves its name behind."""
 
     def __init__(self, reports: TextIO) -> None:
         super().__init__()
