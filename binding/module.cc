@@ -139,7 +139,7 @@ int traverse(PyObject* module, visitproc visit, void* arg) {
     if (state == nullptr) return 0;
     for (PyTypeObject* type : {state->future, state->task, state->future_iter, state->handle,
                                state->timer_handle, state->loop, state->sleep,
-                               state->coroutine_function, state->transport, state->base_future,
+                               state->coroutine_function, state->transport, state->acceptor, state->base_future,
                                state->base_task})
         Py_VISIT(object(type));
     Py_VISIT(state->current_tasks);
@@ -151,6 +151,7 @@ int traverse(PyObject* module, visitproc visit, void* arg) {
 int clear(PyObject* module) {
     State* state = state_of(module);
     if (state == nullptr) return 0;
+    state->plain_loop = nullptr;
     state->free_futures.clear(PyObject_GC_Del);
     state->free_tasks.clear(PyObject_GC_Del);
     state->free_iters.clear(PyObject_GC_Del);
@@ -193,13 +194,9 @@ PyModuleDef module_definition = {PyModuleDef_HEAD_INIT,
                                  clear,
                                  [](void* module) { clear(static_cast<PyObject*>(module)); }};
 
-State* state_of_type(PyTypeObject* type) noexcept {
-    PyObject* module = reinterpret_cast<PyHeapTypeObject*>(type)->ht_module;
-    if (module == nullptr || PyModule_GetDef(module) != &module_definition) {
-        module = PyType_GetModuleByDef(type, &module_definition);
-        if (module == nullptr) return nullptr;
-    }
-    return state_of(module);
+State* find_state(PyTypeObject* type) noexcept {
+    PyObject* module = PyType_GetModuleByDef(type, &module_definition);
+    return module != nullptr ? state_of(module) : nullptr;
 }
 
 }  // namespace penstock::py

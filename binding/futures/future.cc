@@ -30,15 +30,6 @@ void fire(Loop* loop, BaseFuture* future, PyObject* callback, PyObject* context)
     Py_XDECREF(context);
 }
 
-int init(PyObject* self, PyObject* args, PyObject* kwargs) {
-    State* state = state_of_type(Py_TYPE(self));
-    if (state == nullptr) return -1;
-    as_future(self)->native = nullptr;
-    if (state->base_future->tp_init(self, args, kwargs) < 0) return -1;
-    as_future(self)->native = find_native_loop(state, as_future(self)->loop);
-    return 0;
-}
-
 int traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(Py_TYPE(self));
     return visit_base_fields(self, visit, arg);
@@ -51,13 +42,13 @@ int clear(PyObject* self) {
 }
 
 void dealloc(PyObject* self) {
-    Future* future = as_future(self);
+    BaseFuture* future = as_base(self);
     PyTypeObject* type = Py_TYPE(self);
     // A subclass's dealloc has called the finalizer already.
     if (future->log_tb && !PyObject_GC_IsFinalized(self))
         if (PyObject_CallFinalizerFromDealloc(self) < 0) return;
     PyObject_GC_UnTrack(self);
-    State* state = native_loop(future) != nullptr ? future->native->state : nullptr;
+    State* state = state_of_exact_type(type);
     bool keep = state != nullptr && type == state->future && !PyObject_GC_IsFinalized(self);
     clear_instance(self);
     clear_base_fields(future);
@@ -66,15 +57,52 @@ void dealloc(PyObject* self) {
     Py_DECREF(object(type));
 }
 
+// What stands in `_callbacks` for a task that waits: as in asyncio, a built-in method of the task.
+PyObject* wake_up(PyObject* self, PyObject*) {
+    Ref<> done = Ref<>::steal(PyObject_CallNoArgs(self));
+    return done.release();
+}
+PyMethodDef wake_up_definition = {"task_wakeup", wake_up, METH_O, nullptr};
+
+PyObject* shown_callback(State* state, PyObject* callback, PyObject* context) noexcept {
+    Ref<> shown = Py_TYPE(callback) == state->task
+                      ? Ref<>::steal(PyCFunction_New(&wake_up_definition, callback))
+                      : Ref<>::borrow(callback);
+    return shown ? PyTuple_Pack(2, shown.get(), context) : nullptr;
+}
+
+PyObject* get_callbacks(PyObject* self, void*) {
+    State* state = state_of_type(Py_TYPE(self));
+    if (state == nullptr) return nullptr;
+    BaseFuture* future = as_base(self);
+    if (future->callback0 == nullptr && future->callbacks == nullptr) Py_RETURN_NONE;
+    Ref<> list = Ref<>::steal(PyList_New(0));
+    if (!list) return nullptr;
+    if (future->callback0 != nullptr) {
+        Ref<> pair = Ref<>::steal(shown_callback(state, future->callback0, future->context0));
+        if (!pair || PyList_Append(list.get(), pair.get()) < 0) return nullptr;
+    }
+    for (Py_ssize_t i = 0; future->callbacks != nullptr && i < PyList_GET_SIZE(future->callbacks); ++i) {
+        PyObject* kept = PyList_GET_ITEM(future->callbacks, i);
+        Ref<> pair = Ref<>::steal(
+            shown_callback(state, PyTuple_GET_ITEM(kept, 0), PyTuple_GET_ITEM(kept, 1)));
+        if (!pair || PyList_Append(list.get(), pair.get()) < 0) return nullptr;
+    }
+    return list.release();
+}
+
 PyMethodDef methods[] = {
     {"set_result", future_set_result, METH_O, "Mark the future done and set its result."},
     {"result", future_result_method, METH_NOARGS, "Return the result this future represents."},
     {"done", future_done, METH_NOARGS, "Return True if the future is done."},
     {nullptr, nullptr, 0, nullptr}};
 
+PyGetSetDef attributes[] = {{"_callbacks", get_callbacks, nullptr, nullptr, nullptr},
+                            {nullptr, nullptr, nullptr, nullptr, nullptr}};
+
 PyType_Slot slots[] = {
+    {Py_tp_getset, attributes},
     {Py_tp_doc, const_cast<char*>("asyncio.Future with native scheduling (see asyncio.Future).")},
-    {Py_tp_init, reinterpret_cast<void*>(init)},
     {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
     {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
     {Py_tp_clear, reinterpret_cast<void*>(clear)},
@@ -88,8 +116,12 @@ PyType_Spec spec = {"penstock._core.Future", sizeof(Future), 0,
 
 }  // namespace
 
-Loop* find_native_loop(const State* state, PyObject* loop) noexcept {
-    if (loop == nullptr || !PyObject_TypeCheck(loop, state->loop)) return nullptr;
+Loop* find_native_loop(State* state, PyObject* loop) noexcept {
+    if (loop == nullptr) return nullptr;
+    if (Py_TYPE(loop) != state->plain_loop) [[unlikely]] {
+        if (!PyObject_TypeCheck(loop, state->loop)) return nullptr;
+        state->plain_loop = Py_TYPE(loop);
+    }
     return as_loop(loop)->is_plain ? as_loop(loop) : nullptr;
 }
 
@@ -102,9 +134,8 @@ PyObject* new_future(Loop* loop) noexcept {
     }
     std::memset(reinterpret_cast<char*>(made) + sizeof(PyObject), 0,
                 sizeof(Future) - sizeof(PyObject));
-    Future* future = as_future(made);
+    BaseFuture* future = as_base(made);
     future->loop = Py_NewRef(object(loop));
-    future->native = loop;
     PyObject_GC_Track(made);
     if (loop->is_debug) [[unlikely]] {
         future->source_tb = PyObject_CallNoArgs(state->extract_stack);
@@ -282,10 +313,10 @@ int visit_base_fields(PyObject* self, visitproc visit, void* arg) noexcept {
 
 PyObject* future_set_result(PyObject* self, PyObject* result) {
     BaseFuture* future = as_base(self);
-    Loop* loop = native_loop(as_future(self));
+    State* state = state_of_type(Py_TYPE(self));
+    if (state == nullptr) return nullptr;
+    Loop* loop = find_native_loop(state, future->loop);
     if (loop == nullptr || loop->reactor == nullptr) [[unlikely]] {
-        State* state = state_of_type(Py_TYPE(self));
-        if (state == nullptr) return nullptr;
         Ref<> base = Ref<>::steal(PyObject_GetAttrString(object(state->base_future), "set_result"));
         return base ? PyObject_CallFunctionObjArgs(base.get(), self, result, nullptr) : nullptr;
     }
@@ -297,24 +328,13 @@ PyObject* future_set_result(PyObject* self, PyObject* result) {
     Py_RETURN_NONE;
 }
 
-namespace {
-State* state_of_future(PyObject* self) noexcept {
-    State* state = state_of_type(Py_TYPE(self));
-    if (state != nullptr && as_base(self)->loop == nullptr) {
-        PyErr_SetString(PyExc_RuntimeError, "Future object is not initialized.");
-        return nullptr;
-    }
-    return state;
-}
-}  // namespace
-
 PyObject* future_result_method(PyObject* self, PyObject*) {
     BaseFuture* future = as_base(self);
     if (future->state == kFinished && future->exception == nullptr) [[likely]] {
         future->log_tb = 0;
         return Py_NewRef(future->result);
     }
-    State* state = state_of_future(self);
+    State* state = state_of_type(Py_TYPE(self));
     return state != nullptr ? future_result(state, future) : nullptr;
 }
 

@@ -47,8 +47,8 @@ PyObject* future_set_result(PyObject* self, PyObject* result);
 PyObject* future_result_method(PyObject* self, PyObject*);
 PyObject* future_done(PyObject* self, PyObject*);
 
-// Sets `native` of a future or task that its base's __init__ has made.
-Loop* find_native_loop(const State* state, PyObject* loop) noexcept;
+// `loop` where it is a loop of ours and its call_soon() has not been replaced, else nullptr.
+Loop* find_native_loop(State* state, PyObject* loop) noexcept;
 
 bool add_future_types(PyObject* module, State* state);
 

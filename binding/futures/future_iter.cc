@@ -57,9 +57,14 @@ PyObject* next(PyObject* self) {
 }
 
 PyObject* send(PyObject* self, PyObject*) {
-    PyObject* given = next(self);
-    if (given == nullptr && !PyErr_Occurred()) PyErr_SetNone(PyExc_StopIteration);
-    return given;
+    PyObject* result;
+    switch (step(self, &result)) {
+        case PYGEN_NEXT: return result;
+        case PYGEN_RETURN: return stop_with(result);
+        default:
+            if (!PyErr_Occurred()) PyErr_SetNone(PyExc_StopIteration);
+            return nullptr;
+    }
 }
 
 PyObject* throw_into(PyObject* self, PyObject* const* args, Py_ssize_t count) {
@@ -118,6 +123,14 @@ PyObject* raise_thrown(PyObject* const* args, Py_ssize_t count) noexcept {
         PyErr_SetString(PyExc_TypeError, "throw() takes 1 to 3 arguments");
         return nullptr;
     }
+#if PY_VERSION_HEX >= 0x030C0000
+    if (count > 1 &&
+        PyErr_WarnEx(PyExc_DeprecationWarning,
+                     "the (type, exc, tb) signature of throw() is deprecated, use the single-arg "
+                     "signature instead.",
+                     1) < 0)
+        return nullptr;
+#endif
     PyObject* type = args[0];
     PyObject* value = count > 1 && args[1] != Py_None ? args[1] : nullptr;
     PyObject* traceback = count > 2 && args[2] != Py_None ? args[2] : nullptr;

@@ -78,13 +78,12 @@ struct BaseTask {
 #undef PENSTOCK_FUTURE_HEAD
 #undef PENSTOCK_FUTURE_TAIL
 
-// `native` is the future's loop where we may push to its ready queue ourselves, else nullptr:
+// Task derives from Future too (isinstance() must say so), so Future adds nothing to its base.
+using Future = BaseFuture;
+
+// `native` is the task's loop where we may push to its ready queue ourselves, else nullptr:
 // another kind of loop, or a subclass with a call_soon() of its own. Borrowed: the base's `loop`
 // keeps it alive, and native_loop() checks that it still is the same.
-struct Future : BaseFuture {
-    Loop* native;
-};
-
 struct Task : BaseTask {
     Loop* native;
     PyObject* vars;  // the context's variables while `context` is None: see py/context.h
@@ -96,9 +95,6 @@ struct Task : BaseTask {
 
 static_assert(sizeof(TaskRecord) <= 96);
 
-inline Loop* native_loop(const Future* future) noexcept {
-    return object(future->native) == future->loop ? future->native : nullptr;
-}
 inline Loop* native_loop(const Task* task) noexcept {
     return object(task->native) == task->loop ? task->native : nullptr;
 }
@@ -108,7 +104,6 @@ inline BaseFuture* as_base(PyObject* object) noexcept {
     return reinterpret_cast<BaseFuture*>(object);
 }
 inline BaseFuture* as_base(Task* task) noexcept { return reinterpret_cast<BaseFuture*>(task); }
-inline Future* as_future(PyObject* object) noexcept { return reinterpret_cast<Future*>(object); }
 inline Task* as_task(PyObject* object) noexcept { return reinterpret_cast<Task*>(object); }
 
 }  // namespace penstock::py

@@ -11,7 +11,7 @@ namespace {
 
 // Objects in states that only the public API has brought about.
 constexpr const char* kObjects = R"(
-import _asyncio, contextvars, sys
+import _asyncio, contextvars, weakref
 
 class Loop:
     debug = False
@@ -48,6 +48,8 @@ pending.add_done_callback(print)
 callbacks = pending._callbacks
 pending._asyncio_future_blocking = True
 pending.attribute = mark
+referred = _asyncio.Future(loop=loop)
+reference = weakref.ref(referred)
 finished = _asyncio.Future(loop=loop)
 finished.set_result(mark)
 error = error_with_traceback()
@@ -117,8 +119,9 @@ const char* check_futures(const Objects& objects) noexcept {
     PENSTOCK_EXPECT(pending->result == nullptr && pending->exception == nullptr);
     PENSTOCK_EXPECT(pending->cancelled_exc == nullptr && pending->cancel_msg == nullptr);
 #if PY_VERSION_HEX < 0x030D0000
-    Ref<> dict = Ref<>::steal(PyObject_GetAttrString(objects["pending"], "__dict__"));
-    PENSTOCK_EXPECT(dict && pending->dict == dict.get() && pending->weakrefs == nullptr);
+    PENSTOCK_EXPECT(pending->dict != nullptr && PyDict_CheckExact(pending->dict));
+    PENSTOCK_EXPECT(PyDict_GetItemString(pending->dict, "attribute") == objects["mark"]);
+    PENSTOCK_EXPECT(pending->weakrefs == nullptr && objects.future("referred")->weakrefs != nullptr);
 #endif
     const BaseFuture* finished = objects.future("finished");
     PENSTOCK_EXPECT(finished->state == kFinished && finished->result == objects["mark"]);

@@ -89,8 +89,8 @@ int init(PyObject* self, PyObject* args, PyObject* kwargs) {
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OOOp:Task", const_cast<char**>(keywords),
                                      &coro, &loop_object, &name, &context, &eager_start))
         return -1;
-    Loop* loop = loop_object == Py_None ? running_loop(state) : find_native_loop(state, loop_object);
-    if (loop != nullptr && !loop->is_plain) loop = nullptr;
+    Loop* loop = find_native_loop(
+        state, loop_object == Py_None ? object(running_loop(state)) : loop_object);
     Task* task = as_task(self);
     if (task->native != nullptr) unlink_task(task);
     task->native = nullptr;
@@ -152,7 +152,7 @@ void dealloc(PyObject* self) {
         if (PyObject_CallFinalizerFromDealloc(self) < 0) return;
     PyObject_GC_UnTrack(self);
     unlink_task(task);
-    State* state = native_loop(task) != nullptr ? task->native->state : nullptr;
+    State* state = state_of_exact_type(type);
     bool keep = state != nullptr && type == state->task && !PyObject_GC_IsFinalized(self);
     clear_instance(self);
     clear_native_fields(task);
@@ -260,6 +260,7 @@ bool start_eagerly(Loop* loop, Task* task) noexcept {
     step_task(loop, as_task(Py_NewRef(object(task))));
     loop->stepping = outer;
     set_current_task(loop, entered.get());
+    if (task->state != kPending) Py_CLEAR(task->coro);  // as asyncio's eager tasks, from 3.12 on
     if (loop->failure == nullptr) return true;
     // KeyboardInterrupt or SystemExit of the first step belongs to whoever started it.
     raise_exception(std::exchange(loop->failure, nullptr));
@@ -394,7 +395,9 @@ PyObject* create_task(PyObject* module, PyObject* const* args, Py_ssize_t count,
 }
 
 bool add_task_type(PyObject* module, State* state) {
-    return add_type(module, spec, object(state->base_task), state->task);
+    Ref<> bases = Ref<>::steal(
+        PyTuple_Pack(2, object(state->base_task), object(state->future)));
+    return bases && add_type(module, spec, bases.get(), state->task);
 }
 
 }  // namespace penstock::py

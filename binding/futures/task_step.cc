@@ -217,6 +217,12 @@ void finish_with_exception(Loop* loop, Task* task, PyObject* exception) noexcept
     finish_task(loop, task, kFinished);
 }
 
+void report_invalid_state(Loop* loop, Task* task) noexcept {
+    PyErr_SetString(loop->state->invalid_state_error, "invalid state");
+    report_exception(loop, "Exception in callback Task.task_step()", take_exception(),
+                     {{"task", object(task)}});
+}
+
 PySendResult resume(Loop* loop, Task* task, PyObject* thrown, PyObject** yielded) noexcept {
     PyObject* coro = task->coro;
     if (thrown != nullptr) [[unlikely]]
@@ -261,6 +267,14 @@ void step_task(Loop* loop, Task* task) noexcept {
     }
     if (sent == PYGEN_NEXT) [[likely]]
         return act_on_yield(loop, task, yielded);
+    if (task->state != kPending) [[unlikely]] {
+        // Somebody has set the task's own result, as asyncio.Future.set_result(task, …) does.
+        Py_XDECREF(yielded);
+        Py_XDECREF(take_exception());
+        report_invalid_state(loop, task);
+        Py_DECREF(object(task));
+        return;
+    }
     if (sent == PYGEN_RETURN) [[likely]] {
         if (task->must_cancel) [[unlikely]] {
             // Cancelled in its very last step: there is no later one to throw into.

@@ -4,6 +4,8 @@
 
 #include "futures/future.h"
 #include "py/types.h"
+#include "transport/network.h"
+#include "transport/tcp_transport.h"
 
 namespace penstock::py {
 
@@ -258,15 +260,10 @@ PyObject* loop_ensure_fd_no_transport(PyObject* self, PyObject* file) {
     Loop* loop = as_loop(self);
     int fd = fd_of(file);
     if (fd < 0) return nullptr;
-    Ref<> transport = Ref<>::steal(PyObject_CallMethod(loop->transports, "get", "i", fd));
-    if (!transport) return nullptr;
-    if (transport.get() == Py_None) Py_RETURN_NONE;
-    Ref<> closing = Ref<>::steal(PyObject_CallMethod(transport.get(), "is_closing", nullptr));
-    int is_closing = closing ? PyObject_IsTrue(closing.get()) : -1;
-    if (is_closing < 0) return nullptr;
-    if (is_closing) Py_RETURN_NONE;
+    TCPTransport* transport = loop->network != nullptr ? loop->network->at(fd) : nullptr;
+    if (transport == nullptr || transport->is_closing) Py_RETURN_NONE;
     PyErr_Format(PyExc_RuntimeError, "File descriptor %R is used by transport %R", file,
-                 transport.get());
+                 object(transport));
     return nullptr;
 }
 

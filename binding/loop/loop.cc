@@ -11,16 +11,25 @@
 #include "py/types.h"
 #include "reactor/epoll/epoll_backend.h"
 #include "transport/methods.h"
+#include "transport/network.h"
 
 namespace penstock::py {
 namespace {
 
-// Whether instances of `type` schedule through our own call_soon(): else a wake goes through
-// the method that the subclass has put in its place.
-bool has_own_call_soon(State* state, PyTypeObject* type) noexcept {
-    PyObject* ours = PyDict_GetItemWithError(state->loop->tp_dict, state->str_call_soon);
-    PyObject* found = _PyType_Lookup(type, state->str_call_soon);
-    return ours != nullptr && ours == found;
+// Whether the loop schedules through our own call_soon(), which neither a subclass nor an
+// attribute of the instance has replaced: else a wake goes through the replacement.
+bool has_own_call_soon(Loop* loop) noexcept {
+    PyObject* name = loop->state->str_call_soon;
+    PyObject* ours = PyDict_GetItemWithError(loop->state->loop->tp_dict, name);
+    bool is_shadowed = loop->dict != nullptr && PyDict_GetItemWithError(loop->dict, name) != nullptr;
+    return ours != nullptr && ours == _PyType_Lookup(Py_TYPE(object(loop)), name) && !is_shadowed;
+}
+
+int setattro(PyObject* self, PyObject* name, PyObject* value) {
+    if (PyObject_GenericSetAttr(self, name, value) < 0) return -1;
+    if (PyUnicode_Compare(name, as_loop(self)->state->str_call_soon) == 0)
+        as_loop(self)->is_plain = has_own_call_soon(as_loop(self));
+    return 0;
 }
 
 PyObject* new_loop(PyTypeObject* type, PyObject*, PyObject*) {
@@ -33,18 +42,17 @@ PyObject* new_loop(PyTypeObject* type, PyObject*, PyObject*) {
     new (&loop->scratch) Scratch;
     loop->is_closed = true;
     loop->slow_callback_duration = 0.1;
-    loop->is_plain = has_own_call_soon(state, type);
+    loop->is_plain = has_own_call_soon(loop);
     loop->hash = PyObject_Hash(self);
     loop->task_factory = Py_NewRef(Py_None);
-    Ref<> weakref = Ref<>::steal(PyImport_ImportModule("weakref"));
-    loop->transports = weakref ? PyObject_CallMethod(weakref.get(), "WeakValueDictionary", nullptr) : nullptr;
-    if (loop->transports == nullptr || (loop->hash == -1 && PyErr_Occurred())) {
+    if (loop->hash == -1 && PyErr_Occurred()) {
         Py_DECREF(self);
         return nullptr;
     }
     try {
         loop->reactor = new Reactor(std::make_unique<EpollBackend>());
         loop->fds = new FdTable(loop);
+        loop->network = new Network(loop);
     } catch (const std::system_error& error) {
         Py_DECREF(self);
         errno = error.code().value();
@@ -59,7 +67,7 @@ PyObject* new_loop(PyTypeObject* type, PyObject*, PyObject*) {
 
 void close_loop(Loop* loop) noexcept {
     loop->is_closed = true;
-    loop_drop_listeners(loop);
+    delete std::exchange(loop->network, nullptr);
     FdTable* fds = std::exchange(loop->fds, nullptr);
     delete fds;
     Reactor* reactor = std::exchange(loop->reactor, nullptr);
@@ -67,7 +75,6 @@ void close_loop(Loop* loop) noexcept {
     // What is dropped may run Python code that looks at the loop: it finds it closed.
     reactor->drain([loop](Word word) { drop_word(loop, word); });
     delete reactor;
-    Py_CLEAR(loop->read_buffer);
 }
 
 int traverse(PyObject* self, visitproc visit, void* arg) {
@@ -76,12 +83,11 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(loop->dict);
     Py_VISIT(loop->task_factory);
     Py_VISIT(loop->failure);
-    Py_VISIT(loop->transports);
-    Py_VISIT(loop->listeners);
-    Py_VISIT(loop->read_buffer);
     Py_VISIT(loop->scratch.context());
     if (loop->fds != nullptr)
         if (int stop = loop->fds->traverse(visit, arg); stop != 0) return stop;
+    if (loop->network != nullptr)
+        if (int stop = loop->network->traverse(visit, arg); stop != 0) return stop;
     if (loop->reactor == nullptr) return 0;
     int stop = 0;
     loop->reactor->visit([&](Word word) {
@@ -98,8 +104,6 @@ int clear(PyObject* self) {
     Py_CLEAR(loop->dict);
     Py_CLEAR(loop->task_factory);
     Py_CLEAR(loop->failure);
-    Py_CLEAR(loop->transports);
-    Py_CLEAR(loop->listeners);
     return 0;
 }
 
@@ -195,6 +199,7 @@ PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("The native part of penstoc
                        {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
                        {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
                        {Py_tp_clear, reinterpret_cast<void*>(clear)},
+                       {Py_tp_setattro, reinterpret_cast<void*>(setattro)},
                        {Py_tp_methods, methods},
                        {Py_tp_members, members},
                        {0, nullptr}};

@@ -19,6 +19,7 @@ namespace penstock::py {
 struct Handle;
 struct Sleep;
 class FdTable;
+class Network;
 
 enum class WordKind : Word { kHandle = 0, kTask = 1, kSleep = 2, kCompletion = 3 };
 
@@ -40,6 +41,7 @@ struct Loop {
     State* state;
     Reactor* reactor;        // nullptr once closed
     FdTable* fds;            // watched by add_reader() and its like
+    Network* network;        // transports, accept loops, look-ups
     Scratch scratch;
     PyThreadState* thread;   // while running
     Task* stepping;          // the native task whose step runs now
@@ -51,9 +53,6 @@ struct Loop {
     Py_hash_t hash;
     PyObject* dict;
     PyObject* weakrefs;
-    PyObject* read_buffer;   // shared by the transports' reads
-    PyObject* transports;    // weakref.WeakValueDictionary: fd -> transport
-    PyObject* listeners;     // dict fd -> listener, made on demand
     bool is_running, is_stopping, is_closed, is_debug;
     bool is_plain;           // call_soon() is ours: a wake may go to the ready queue directly
 };

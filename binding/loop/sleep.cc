@@ -121,11 +121,7 @@ PyObject* send(PyObject* self, PyObject* value) {
     PyObject* result = nullptr;
     PySendResult sent = am_send(self, value, &result);
     if (sent == PYGEN_NEXT) return result;
-    if (sent == PYGEN_RETURN) {
-        return_from_iter(as_sleep(self)->state, result);
-        if (!PyErr_Occurred()) PyErr_SetNone(PyExc_StopIteration);
-    }
-    return nullptr;
+    return sent == PYGEN_RETURN ? stop_with(result) : nullptr;
 }
 
 // The wait ends early: the entry in the timer heap is void.

@@ -10,25 +10,47 @@
 
 namespace penstock::py {
 
-#define PENSTOCK_NAMES(NAME)      \
+#define PENSTOCK_NAMES(NAME)       \
+    NAME(add_done_callback)        \
+    NAME(asyncio)                  \
     NAME(_asyncio_future_blocking) \
-    NAME(add_done_callback)       \
-    NAME(asyncio)                 \
-    NAME(call_exception_handler)  \
-    NAME(call_soon)               \
-    NAME(cancel)                  \
-    NAME(context)                 \
-    NAME(delay)                   \
-    NAME(eager_start)             \
-    NAME(get_debug)               \
-    NAME(get_loop)                \
-    NAME(_loop)                   \
-    NAME(loop)                    \
-    NAME(msg)                     \
-    NAME(name)                    \
-    NAME(result)                  \
-    NAME(send)                    \
-    NAME(set_name)                \
+    NAME(_attach)                  \
+    NAME(buffer_updated)           \
+    NAME(_call_connection_lost)    \
+    NAME(call_exception_handler)   \
+    NAME(call_soon)                \
+    NAME(cancel)                   \
+    NAME(cancelled)                \
+    NAME(close)                    \
+    NAME(connection_lost)          \
+    NAME(connection_made)          \
+    NAME(context)                  \
+    NAME(data_received)            \
+    NAME(delay)                    \
+    NAME(_detach)                  \
+    NAME(done)                     \
+    NAME(eager_start)              \
+    NAME(eof_received)             \
+    NAME(fileno)                   \
+    NAME(get_buffer)               \
+    NAME(get_debug)                \
+    NAME(get_loop)                 \
+    NAME(_loop)                    \
+    NAME(loop)                     \
+    NAME(msg)                      \
+    NAME(name)                     \
+    NAME(pause_writing)            \
+    NAME(peername)                 \
+    NAME(proto)                    \
+    NAME(result)                   \
+    NAME(resume_writing)           \
+    NAME(send)                     \
+    NAME(set_exception)            \
+    NAME(set_name)                 \
+    NAME(set_result)               \
+    NAME(socket)                   \
+    NAME(sockname)                 \
+    NAME(_start)                   \
     NAME(throw_)
 
 struct State {
@@ -40,9 +62,11 @@ struct State {
     PyTypeObject* handle;
     PyTypeObject* timer_handle;
     PyTypeObject* loop;
+    PyTypeObject* plain_loop;  // borrowed: the subclass that is_plain was found true for last
     PyTypeObject* sleep;
     PyTypeObject* coroutine_function;
     PyTypeObject* transport;
+    PyTypeObject* acceptor;
 
     PyTypeObject* base_future;  // _asyncio's, or asyncio's where there is no C module
     PyTypeObject* base_task;
@@ -54,6 +78,10 @@ struct State {
     PyObject* abstract_handle;        // asyncio.Handle
     PyObject* abstract_timer_handle;  // asyncio.TimerHandle
     PyObject* stock_sleep;            // asyncio.sleep as it was
+    PyObject* buffered_protocol;      // asyncio.BufferedProtocol
+    PyObject* transport_socket;       // asyncio.trsock.TransportSocket
+    PyObject* socket_class;           // socket.socket
+    PyObject* gaierror;               // socket.gaierror
     PyObject* get_running_loop;       // _asyncio._get_running_loop, returns None where none runs
     PyObject* register_task;
     PyObject* unregister_task;
@@ -92,9 +120,20 @@ inline State* state_of(PyObject* module) noexcept {
     return static_cast<State*>(PyModule_GetState(module));
 }
 // For `type` or a subclass of one of ours; nullptr with an exception set.
-State* state_of_type(PyTypeObject* type) noexcept;
+State* find_state(PyTypeObject* type) noexcept;
 
 extern PyModuleDef module_definition;
+
+// The same without a search: nullptr for a subclass.
+inline State* state_of_exact_type(PyTypeObject* type) noexcept {
+    PyObject* module = reinterpret_cast<PyHeapTypeObject*>(type)->ht_module;
+    return module != nullptr ? state_of(module) : nullptr;
+}
+
+inline State* state_of_type(PyTypeObject* type) noexcept {
+    State* state = state_of_exact_type(type);
+    return state != nullptr ? state : find_state(type);
+}
 
 // The loop that runs in this thread, borrowed; nullptr without an exception where none does, or
 // where it is not ours.

@@ -43,6 +43,16 @@ inline PyObject* return_from_iter(State* state, PyObject* value) noexcept {
     return nullptr;
 }
 
+// The same for a send() that Python code calls, with a StopIteration that is whole. Takes over
+// `value`; returns nullptr.
+inline PyObject* stop_with(PyObject* value) noexcept {
+    PyObject* made = value == Py_None ? PyObject_CallNoArgs(PyExc_StopIteration)
+                                      : PyObject_CallOneArg(PyExc_StopIteration, value);
+    Py_DECREF(value);
+    if (made != nullptr) raise_exception(made);
+    return nullptr;
+}
+
 // Lets go of the last value that was returned, once the turn is over.
 inline void forget_returned_value(State* state) noexcept {
     auto* kept = reinterpret_cast<PyStopIterationObject*>(state->stop_iteration);

@@ -10,9 +10,6 @@ PyObject* loop_listen(PyObject* self, PyObject* const* args, Py_ssize_t count, P
 PyObject* loop_unlisten(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
 PyObject* loop_resolve(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
 
-// Ends every accept loop of a loop that closes.
-void loop_drop_listeners(Loop* loop) noexcept;
-
 bool add_transport_types(PyObject* module, State* state);
 
 }  // namespace penstock::py

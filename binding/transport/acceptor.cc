@@ -1,0 +1,259 @@
+#include "transport/acceptor.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <new>
+
+#include "net/listener.h"
+#include "py/types.h"
+#include "transport/log.h"
+#include "transport/methods.h"
+#include "transport/network.h"
+#include "transport/sockaddr.h"
+#include "transport/tcp_transport.h"
+
+namespace penstock::py {
+namespace {
+
+struct Acceptor;
+
+// The kernel's side of an acceptor.
+class Door final : public Listener::Observer {
+public:
+    Door(Acceptor* acceptor, Backend& backend, int fd, std::size_t accepts_a_turn)
+        : listener(backend, fd, accepts_a_turn, *this), acceptor_(acceptor) {}
+
+    void on_accepted(UniqueFd fd, const Address& peer) noexcept override;
+    void on_exhausted(int error) noexcept override;
+    void on_error(int error) noexcept override;
+
+    Listener listener;
+
+private:
+    Acceptor* acceptor_;
+};
+
+struct Acceptor {
+    PyObject_HEAD
+    Loop* loop;         // strong
+    Door* door;         // nullptr once stopped
+    PyObject* sock;
+    PyObject* factory;
+    PyObject* server;
+    PyObject* context;  // the one in which serving was started
+    int family, type, protocol;
+};
+
+constexpr std::size_t kMostAcceptsATurn = 64;
+
+Acceptor* as_acceptor(PyObject* object) noexcept { return reinterpret_cast<Acceptor*>(object); }
+
+PyObject* os_error(int error) noexcept {
+    errno = error;
+    PyErr_SetFromErrno(PyExc_OSError);
+    return take_exception();
+}
+
+// A socket object that owns `fd`, which doesn't block.
+PyObject* new_socket(const Acceptor* acceptor, UniqueFd fd) noexcept {
+    PyObject* sock = PyObject_CallFunction(acceptor->loop->state->socket_class, "iiii", acceptor->family,
+                                           acceptor->type | SOCK_NONBLOCK, acceptor->protocol, fd.get());
+    if (sock != nullptr) fd.release();
+    return sock;
+}
+
+// What asyncio does in a task of its own: whatever goes wrong is told in debug mode only.
+void welcome(Acceptor* acceptor, UniqueFd fd, const Address& peer) noexcept {
+    Loop* loop = acceptor->loop;
+    Ref<> address = Ref<>::steal(sockaddr_object(peer));
+    Ref<> sock = Ref<>::steal(address ? new_socket(acceptor, std::move(fd)) : nullptr);
+    if (sock && loop->is_debug)
+        log_debug("%r got a new connection from %r: %r", acceptor->server, address.get(), sock.get());
+    Ref<> protocol, transport;
+    if (sock) protocol = Ref<>::steal(PyObject_CallNoArgs(acceptor->factory));
+    if (protocol) {
+        transport = Ref<>::steal(make_tcp_transport(
+            loop, {sock.get(), protocol.get(), nullptr, nullptr, acceptor->server, address.get()}));
+    }
+    if (transport) return;
+    if (take_failure(loop)) return;
+    PyObject* error = take_exception();
+    if (loop->is_debug)
+        report_exception(loop, "Error on transport creation for incoming connection", error,
+                         {{"protocol", protocol.get()}});
+    else
+        Py_XDECREF(error);
+}
+
+void Door::on_accepted(UniqueFd fd, const Address& peer) noexcept {
+    // Serving may end in the factory, and this door with it.
+    Ref<Acceptor> acceptor = Ref<Acceptor>::borrow(acceptor_);
+    Loop* loop = acceptor->loop;
+    if (loop->failure != nullptr) return;  // the loop is about to end; the fd closes
+    set_current_task(loop, nullptr);
+    bool entered = run_in_context(loop, acceptor->context, false,
+                                  [&] { welcome(acceptor.get(), std::move(fd), peer); });
+    if (!entered) PyErr_WriteUnraisable(object(acceptor.get()));
+}
+
+void Door::on_exhausted(int error) noexcept {
+    Ref<Acceptor> acceptor = Ref<Acceptor>::borrow(acceptor_);
+    Loop* loop = acceptor->loop;
+    Ref<> sock = Ref<>::steal(PyObject_CallOneArg(loop->state->transport_socket, acceptor->sock));
+    if (!sock) PyErr_Clear();
+    report_exception(loop, "socket.accept() out of system resource", os_error(error),
+                     {{"socket", sock.get()}});
+    Ref<> constants = Ref<>::steal(PyImport_ImportModule("asyncio.constants"));
+    Ref<> delay = Ref<>::steal(
+        constants ? PyObject_GetAttrString(constants.get(), "ACCEPT_RETRY_DELAY") : nullptr);
+    Ref<> resume = Ref<>::steal(
+        delay ? PyObject_GetAttrString(object(acceptor.get()), "_resume") : nullptr);
+    Ref<> timer = Ref<>::steal(
+        resume ? PyObject_CallMethod(object(loop), "call_later", "OO", delay.get(), resume.get())
+               : nullptr);
+    if (!timer && !take_failure(loop)) PyErr_WriteUnraisable(object(acceptor.get()));
+}
+
+void Door::on_error(int error) noexcept {
+    Ref<Acceptor> acceptor = Ref<Acceptor>::borrow(acceptor_);
+    report_exception(acceptor->loop, "Exception in callback Loop._accept_connection()", os_error(error), {});
+}
+
+PyObject* resume(PyObject* self, PyObject*) {
+    Acceptor* acceptor = as_acceptor(self);
+    if (acceptor->door != nullptr) {
+        int error = acceptor->door->listener.start();
+        if (error != 0) {
+            errno = -error;
+            return PyErr_SetFromErrno(PyExc_OSError);
+        }
+    }
+    Py_RETURN_NONE;
+}
+
+int traverse(PyObject* self, visitproc visit, void* arg) {
+    Acceptor* acceptor = as_acceptor(self);
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(object(acceptor->loop));
+    Py_VISIT(acceptor->sock);
+    Py_VISIT(acceptor->factory);
+    Py_VISIT(acceptor->server);
+    Py_VISIT(acceptor->context);
+    return 0;
+}
+
+// The loop stays until dealloc(): the door uses its backend.
+int clear(PyObject* self) {
+    Acceptor* acceptor = as_acceptor(self);
+    delete std::exchange(acceptor->door, nullptr);
+    Py_CLEAR(acceptor->sock);
+    Py_CLEAR(acceptor->factory);
+    Py_CLEAR(acceptor->server);
+    Py_CLEAR(acceptor->context);
+    return 0;
+}
+
+void dealloc(PyObject* self) {
+    PyTypeObject* type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    clear(self);
+    Py_XDECREF(object(as_acceptor(self)->loop));
+    type->tp_free(self);
+    Py_DECREF(object(type));
+}
+
+PyMethodDef methods[] = {{"_resume", resume, METH_NOARGS, "Accept again."}, {nullptr, nullptr, 0, nullptr}};
+
+PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("Accepts the connections of a listening socket.")},
+                       {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+                       {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
+                       {Py_tp_clear, reinterpret_cast<void*>(clear)},
+                       {Py_tp_methods, methods},
+                       {0, nullptr}};
+
+PyType_Spec spec = {"penstock._core.Acceptor", sizeof(Acceptor), 0,
+                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+                        Py_TPFLAGS_IMMUTABLETYPE,
+                    slots};
+
+bool read_int(PyObject* object, const char* name, int& out) noexcept {
+    Ref<> value = Ref<>::steal(PyObject_GetAttrString(object, name));
+    long number = value ? PyLong_AsLong(value.get()) : -1;
+    out = static_cast<int>(number);
+    return value && (number != -1 || !PyErr_Occurred());
+}
+
+bool open_door(Acceptor* acceptor, int fd, Py_ssize_t backlog) noexcept {
+    auto accepts = std::clamp<std::size_t>(static_cast<std::size_t>(std::max<Py_ssize_t>(backlog, 1)), 1,
+                                           kMostAcceptsATurn);
+    acceptor->door = new (std::nothrow) Door(acceptor, acceptor->loop->reactor->backend(), fd, accepts);
+    if (acceptor->door == nullptr) {
+        PyErr_NoMemory();
+        return false;
+    }
+    int error = acceptor->door->listener.start();
+    if (error == 0) return true;
+    errno = -error;
+    PyErr_SetFromErrno(PyExc_OSError);
+    return false;
+}
+
+}  // namespace
+
+void stop_acceptor(PyObject* acceptor) noexcept {
+    delete std::exchange(as_acceptor(acceptor)->door, nullptr);
+}
+
+PyObject* loop_listen(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    Loop* loop = as_loop(self);
+    if (count != 4 || keyword_count(names) != 0) {
+        PyErr_SetString(PyExc_TypeError, "_listen() takes sock, protocol_factory, server and backlog");
+        return nullptr;
+    }
+    if (!check_open(loop)) return nullptr;
+    Ref<> number = Ref<>::steal(PyObject_CallMethodNoArgs(args[0], loop->state->str_fileno));
+    int fd = number ? static_cast<int>(PyLong_AsLong(number.get())) : -1;
+    Py_ssize_t backlog = PyLong_AsSsize_t(args[3]);
+    if (PyErr_Occurred()) return nullptr;
+    PyTypeObject* type = loop->state->acceptor;
+    Ref<Acceptor> acceptor = Ref<Acceptor>::steal(as_acceptor(type->tp_alloc(type, 0)));
+    if (!acceptor) return nullptr;
+    acceptor->loop = as_loop(Py_NewRef(self));
+    acceptor->sock = Py_NewRef(args[0]);
+    acceptor->factory = Py_NewRef(args[1]);
+    acceptor->server = Py_NewRef(args[2]);
+    acceptor->context = Scratch::snapshot(loop->state->bare_context, loop->state->empty_vars);
+    if (acceptor->context == nullptr || !read_int(args[0], "family", acceptor->family) ||
+        !read_int(args[0], "type", acceptor->type) || !read_int(args[0], "proto", acceptor->protocol) ||
+        !open_door(acceptor.get(), fd, backlog) ||
+        PyDict_SetItem(loop->network->acceptors(), args[0], object(acceptor.get())) < 0) {
+        stop_acceptor(object(acceptor.get()));
+        return nullptr;
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject* loop_unlisten(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    Loop* loop = as_loop(self);
+    if (count != 1 || keyword_count(names) != 0) {
+        PyErr_SetString(PyExc_TypeError, "_unlisten() takes sock");
+        return nullptr;
+    }
+    if (loop->network == nullptr) Py_RETURN_NONE;
+    PyObject* acceptors = loop->network->acceptors();
+    PyObject* found = PyDict_GetItemWithError(acceptors, args[0]);
+    if (found == nullptr) {
+        if (PyErr_Occurred()) return nullptr;
+        Py_RETURN_NONE;
+    }
+    stop_acceptor(found);
+    if (PyDict_DelItem(acceptors, args[0]) < 0) return nullptr;
+    Py_RETURN_NONE;
+}
+
+bool add_acceptor_type(PyObject* module, State* state) {
+    return add_type(module, spec, nullptr, state->acceptor);
+}
+
+}  // namespace penstock::py

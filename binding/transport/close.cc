@@ -1,0 +1,147 @@
+// How a transport ends: closed by its owner once the queue has drained, aborted, lost, or simply
+// dropped. connection_lost() is called once in all but the last case.
+#include "py/types.h"
+#include "transport/log.h"
+#include "transport/network.h"
+#include "transport/tcp_transport.h"
+
+namespace penstock::py {
+namespace {
+
+bool connection_lost_soon(TCPTransport* transport, PyObject* exception) noexcept {
+    ++transport->lost;
+    Ref<> callback = Ref<>::steal(
+        PyObject_GetAttr(object(transport), transport->loop->state->str__call_connection_lost));
+    return callback && call_soon(transport->loop, callback.get(), exception);
+}
+
+bool force_close(TCPTransport* transport, PyObject* exception) noexcept {
+    if (transport->lost > 0) return true;
+    Ref<TCPTransport> held = Ref<TCPTransport>::borrow(transport);
+    TcpStream& stream = transport->connection->stream;
+    transport->is_closing = true;
+    stream.stop_reading();
+    stream.discard();  // may run foreign code, which may close us: then all is done
+    bool done = transport->lost > 0 || connection_lost_soon(transport, exception);
+    settle_hold(transport);
+    return done;
+}
+
+// What a failing close or detach adds to what is pending already.
+void merge_failure(PyObject*& pending) noexcept {
+    if (!PyErr_Occurred()) return;
+    if (pending == nullptr)
+        pending = take_exception();
+    else
+        PyErr_Clear();
+}
+
+// The fd has no watcher any more, and is closed. What fails goes to `pending`.
+void let_go(TCPTransport* transport, PyObject*& pending) noexcept {
+    Ref<TCPTransport> held = Ref<TCPTransport>::borrow(transport);
+    if (transport->lost == 0) transport->lost = 1;
+    Network::unlink(transport);
+    delete std::exchange(transport->connection, nullptr);
+    settle_hold(transport);
+    State* state = transport->loop->state;
+    Ref<> loop = Ref<>::steal(object(std::exchange(transport->loop, nullptr)));
+    Ref<> sock = Ref<>::steal(std::exchange(transport->sock, nullptr));
+    Ref<> protocol = Ref<>::steal(std::exchange(transport->protocol, nullptr));
+    Ref<> server = Ref<>::steal(std::exchange(transport->server, nullptr));
+    Ref<> closed = Ref<>::steal(PyObject_CallMethodNoArgs(sock.get(), state->str_close));
+    merge_failure(pending);
+    if (!server) return;
+    Ref<> detached = Ref<>::steal(
+        PyObject_CallMethodOneArg(server.get(), state->str__detach, object(transport)));
+    merge_failure(pending);
+}
+
+}  // namespace
+
+bool close_transport(TCPTransport* transport) noexcept {
+    if (transport->is_closing) return true;
+    transport->is_closing = true;
+    TcpStream& stream = transport->connection->stream;
+    stream.stop_reading();
+    bool done = stream.queued() > 0 || connection_lost_soon(transport, Py_None);
+    settle_hold(transport);
+    return done;
+}
+
+bool lose_connection(TCPTransport* transport, PyObject* exception) noexcept {
+    if (transport->sock == nullptr) return true;
+    if (transport->lost == 0) transport->lost = 1;
+    Ref<TCPTransport> held = Ref<TCPTransport>::borrow(transport);
+    Ref<> protocol = Ref<>::borrow(transport->protocol);
+    Ref<> done = Ref<>::steal(PyObject_CallMethodOneArg(
+        protocol.get(), transport->loop->state->str_connection_lost, exception));
+    PyObject* pending = take_exception();
+    // A second loss from within the first has let go already.
+    if (transport->sock != nullptr) let_go(transport, pending);
+    if (pending == nullptr) return true;
+    raise_exception(pending);
+    return false;
+}
+
+bool fatal_error(TCPTransport* transport, PyObject* exception, const char* message) noexcept {
+    Ref<> error = Ref<>::steal(exception);
+    Loop* loop = transport->loop;
+    Ref<> held_loop = Ref<>::borrow(object(loop));
+    if (loop == nullptr) return true;  // lost meanwhile: there is nobody to tell
+    if (!PyErr_GivenExceptionMatches(exception, PyExc_OSError)) {
+        report_exception(loop, message, Py_NewRef(exception),
+                         {{"transport", object(transport)}, {"protocol", transport->protocol}});
+    } else if (loop->is_debug) {
+        Ref<> args = Ref<>::steal(Py_BuildValue("(sOs)", "%r: %s", object(transport), message));
+        Ref<> keywords = Ref<>::steal(Py_BuildValue("{s:O}", "exc_info", exception));
+        if (!args || !keywords || !log_call("debug", args.get(), keywords.get()))
+            PyErr_WriteUnraisable(object(transport));
+    }
+    return force_close(transport, error.get());
+}
+
+void contain(TCPTransport* transport, Loop* loop, const char* message) noexcept {
+    if (take_failure(loop)) return;
+    if (!fatal_error(transport, take_exception(), message)) report_callback(loop, "_read_ready");
+}
+
+void report_callback(Loop* loop, const char* callback) noexcept {
+    if (take_failure(loop)) return;
+    Ref<> message = Ref<>::steal(PyUnicode_FromFormat("Exception in callback TCPTransport.%s()", callback));
+    PyObject* exception = take_exception();
+    const char* text = message ? PyUnicode_AsUTF8(message.get()) : callback;
+    report_exception(loop, text, exception, {});
+}
+
+PyObject* transport_close(PyObject* self, PyObject*) {
+    return close_transport(as_transport(self)) ? Py_NewRef(Py_None) : nullptr;
+}
+
+PyObject* transport_abort(PyObject* self, PyObject*) {
+    return force_close(as_transport(self), Py_None) ? Py_NewRef(Py_None) : nullptr;
+}
+
+PyObject* transport_force_close(PyObject* self, PyObject* exception) {
+    return force_close(as_transport(self), exception) ? Py_NewRef(Py_None) : nullptr;
+}
+
+PyObject* transport_call_connection_lost(PyObject* self, PyObject* exception) {
+    return lose_connection(as_transport(self), exception) ? Py_NewRef(Py_None) : nullptr;
+}
+
+// Dropped without close(): nobody watches it any more, and nobody will close the socket.
+void finalize_transport(PyObject* self) {
+    TCPTransport* transport = as_transport(self);
+    if (transport->sock == nullptr) return;
+    PyObject* pending = take_exception();
+    if (PyErr_ResourceWarning(self, 1, "unclosed transport %R", self) < 0) PyErr_WriteUnraisable(self);
+    PyObject* failed = nullptr;
+    let_go(transport, failed);
+    if (failed != nullptr) {
+        raise_exception(failed);
+        PyErr_WriteUnraisable(self);
+    }
+    if (pending != nullptr) raise_exception(pending);
+}
+
+}  // namespace penstock::py

@@ -1,0 +1,126 @@
+// Flow control: pause_writing() above the high-water mark, resume_writing() at the low one.
+#include <limits>
+
+#include "py/types.h"
+#include "transport/tcp_transport.h"
+
+namespace penstock::py {
+namespace {
+
+constexpr std::size_t kDefaultHighWater = 64 * 1024;
+
+std::size_t queued(const TCPTransport* transport) noexcept {
+    return transport->connection != nullptr ? transport->connection->stream.queued() : 0;
+}
+
+// Errors are reported, and the transport goes on.
+bool tell_protocol(TCPTransport* transport, PyObject* name, const char* message) noexcept {
+    Loop* loop = transport->loop;
+    Ref<> protocol = Ref<>::borrow(transport->protocol);
+    Ref<> done = Ref<>::steal(PyObject_CallMethodNoArgs(protocol.get(), name));
+    if (done) return true;
+    if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) || PyErr_ExceptionMatches(PyExc_SystemExit))
+        return false;
+    report_exception(loop, message, take_exception(),
+                     {{"transport", object(transport)}, {"protocol", protocol.get()}});
+    return true;
+}
+
+// A limit as it is kept: what does not fit is without limit.
+bool read_limit(PyObject* value, std::size_t& out) noexcept {
+    Ref<> number = Ref<>::steal(PyNumber_Long(value));
+    if (!number) {
+        if (!PyErr_ExceptionMatches(PyExc_OverflowError)) return false;
+        PyErr_Clear();
+        out = std::numeric_limits<Py_ssize_t>::max();
+        return true;
+    }
+    Py_ssize_t size = PyNumber_AsSsize_t(number.get(), nullptr);  // clips
+    out = static_cast<std::size_t>(size);
+    return !PyErr_Occurred();
+}
+
+// Fills in what is None, and checks, on Python's numbers: the message shows what was given.
+bool complete_limits(Ref<>& high, Ref<>& low) noexcept {
+    if (high.get() == Py_None) {
+        Ref<> four = Ref<>::steal(PyLong_FromLong(4));
+        if (!four) return false;
+        high = Ref<>::steal(low.get() == Py_None ? PyLong_FromSize_t(kDefaultHighWater)
+                                                 : PyNumber_Multiply(four.get(), low.get()));
+        if (!high) return false;
+    }
+    if (low.get() == Py_None) {
+        Ref<> four = Ref<>::steal(PyLong_FromLong(4));
+        if (!four) return false;
+        low = Ref<>::steal(PyNumber_FloorDivide(high.get(), four.get()));
+        if (!low) return false;
+    }
+    Ref<> zero = Ref<>::steal(PyLong_FromLong(0));
+    if (!zero) return false;
+    int in_order = PyObject_RichCompareBool(high.get(), low.get(), Py_GE);
+    if (in_order > 0) in_order = PyObject_RichCompareBool(low.get(), zero.get(), Py_GE);
+    if (in_order == 0)
+        PyErr_Format(PyExc_ValueError, "high (%R) must be >= low (%R) must be >= 0", high.get(),
+                     low.get());
+    return in_order > 0;
+}
+
+}  // namespace
+
+void set_default_limits(TCPTransport* transport) noexcept {
+    transport->high_water = kDefaultHighWater;
+    transport->low_water = kDefaultHighWater / 4;
+}
+
+bool maybe_pause_protocol(TCPTransport* transport) noexcept {
+    if (transport->is_protocol_paused || queued(transport) <= transport->high_water) return true;
+    transport->is_protocol_paused = true;
+    return tell_protocol(transport, transport->loop->state->str_pause_writing,
+                         "protocol.pause_writing() failed");
+}
+
+bool maybe_resume_protocol(TCPTransport* transport) noexcept {
+    if (!transport->is_protocol_paused || queued(transport) > transport->low_water) return true;
+    transport->is_protocol_paused = false;
+    return tell_protocol(transport, transport->loop->state->str_resume_writing,
+                         "protocol.resume_writing() failed");
+}
+
+PyObject* transport_get_write_buffer_size(PyObject* self, PyObject*) {
+    return PyLong_FromSize_t(queued(as_transport(self)));
+}
+
+PyObject* transport_get_write_buffer_limits(PyObject* self, PyObject*) {
+    TCPTransport* transport = as_transport(self);
+    return Py_BuildValue("(nn)", static_cast<Py_ssize_t>(transport->low_water),
+                         static_cast<Py_ssize_t>(transport->high_water));
+}
+
+PyObject* transport_set_write_buffer_limits(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                                            PyObject* names) {
+    TCPTransport* transport = as_transport(self);
+    Ref<> limits[] = {Ref<>::borrow(Py_None), Ref<>::borrow(Py_None)};  // high, low
+    if (count > 2)
+        return PyErr_Format(PyExc_TypeError,
+                            "set_write_buffer_limits() takes from 1 to 3 positional arguments but %zd were given",
+                            count + 1);
+    for (Py_ssize_t i = 0; i < count; ++i) limits[i] = Ref<>::borrow(args[i]);
+    Keywords given(args, count, names);
+    for (Py_ssize_t i = 0; i < given.count(); ++i) {
+        bool is_low = PyUnicode_CompareWithASCIIString(given.name(i), "low") == 0;
+        if (!is_low && PyUnicode_CompareWithASCIIString(given.name(i), "high") != 0) {
+            unexpected_keyword("set_write_buffer_limits", given.name(i));
+            return nullptr;
+        }
+        limits[is_low] = Ref<>::borrow(given.value(i));
+    }
+    if (!complete_limits(limits[0], limits[1])) return nullptr;
+    std::size_t high, low;
+    if (!read_limit(limits[0].get(), high) || !read_limit(limits[1].get(), low)) return nullptr;
+    transport->high_water = high;
+    transport->low_water = low;
+    if (!maybe_pause_protocol(transport)) return nullptr;
+    Py_RETURN_NONE;
+}
+
+}  // namespace penstock::py

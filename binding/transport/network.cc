@@ -1,0 +1,83 @@
+#include "transport/network.h"
+
+#include <algorithm>
+#include <new>
+
+#include "transport/acceptor.h"
+#include "transport/tcp_transport.h"
+
+namespace penstock::py {
+
+Network::Network(Loop* loop)
+    : acceptors_(PyDict_New()),
+      lookups_(loop),
+      scratch_(std::make_unique_for_overwrite<std::byte[]>(kMostBytesARead)) {
+    if (acceptors_ == nullptr) {
+        PyErr_Clear();
+        throw std::bad_alloc();
+    }
+}
+
+Network::~Network() {
+    Py_ssize_t position = 0;
+    PyObject *sock, *acceptor;
+    while (PyDict_Next(acceptors_, &position, &sock, &acceptor)) stop_acceptor(acceptor);
+    while (transports_.next != &transports_) {
+        Ref<TCPTransport> transport = Ref<TCPTransport>::borrow(transport_of(transports_.next));
+        unlink(transport.get());
+        transport->connection->stream.detach();
+        settle_hold(transport.get());
+    }
+    Py_CLEAR(spare_);
+    Py_CLEAR(acceptors_);
+}
+
+void Network::link(TCPTransport* transport) {
+    auto index = static_cast<std::size_t>(transport->fd);
+    if (index >= by_fd_.size()) by_fd_.resize(std::max(index + 1, 2 * by_fd_.size()));
+    by_fd_[index] = transport;
+    ListNode& node = transport->node;
+    node = {transports_.next, &transports_};
+    node.next->prev = transports_.next = &node;
+}
+
+void Network::unlink(TCPTransport* transport) noexcept {
+    ListNode& node = transport->node;
+    if (node.next == nullptr) return;
+    node.next->prev = node.prev;
+    node.prev->next = node.next;
+    node = {nullptr, nullptr};
+    Network* network = transport->loop->network;
+    if (network == nullptr) return;
+    TCPTransport*& slot = network->by_fd_[static_cast<std::size_t>(transport->fd)];
+    if (slot == transport) slot = nullptr;
+}
+
+PyObject* Network::take_block(std::size_t size) noexcept {
+    PyObject* block = std::exchange(spare_, nullptr);
+    if (block != nullptr) {
+        auto capacity = static_cast<std::size_t>(PyBytes_GET_SIZE(block));
+        if (capacity >= size && capacity <= 2 * size) return block;
+        Py_DECREF(block);
+    }
+    return PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size));
+}
+
+void Network::return_block(PyObject* block, std::size_t capacity) noexcept {
+    if (Py_REFCNT(block) == 1 && spare_ == nullptr) {
+        resize_block(block, capacity);
+        spare_ = block;
+    } else {
+        Py_DECREF(block);
+    }
+}
+
+int Network::traverse(visitproc visit, void* arg) const noexcept {
+    Py_VISIT(acceptors_);
+    for (const ListNode* node = transports_.next; node != &transports_; node = node->next)
+        if (TCPTransport* transport = transport_of(node); transport->is_held)
+            Py_VISIT(object(transport));
+    return lookups_.traverse(visit, arg);
+}
+
+}  // namespace penstock::py

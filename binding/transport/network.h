@@ -1,0 +1,60 @@
+// What a loop has of the network: its transports, its accept loops, its look-ups, and the memory
+// that reads go through. One a loop, on the loop's thread.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "loop/loop.h"
+#include "transport/lookups.h"
+
+namespace penstock::py {
+
+struct TCPTransport;
+
+class Network {
+public:
+    explicit Network(Loop* loop);  // throws std::bad_alloc
+    // The loop closes: nothing is watched, accepted or looked up any more. The loop must not point
+    // here any longer: letting go of things may run Python code.
+    ~Network();
+    Network(const Network&) = delete;
+    Network& operator=(const Network&) = delete;
+
+    // Every transport that isn't lost is linked; none is owned, but a transport that is watched is
+    // kept alive (hold()).
+    void link(TCPTransport* transport);  // throws std::bad_alloc
+    static void unlink(TCPTransport* transport) noexcept;
+    TCPTransport* at(int fd) const noexcept {
+        auto index = static_cast<std::size_t>(fd);
+        return fd >= 0 && index < by_fd_.size() ? by_fd_[index] : nullptr;
+    }
+
+    PyObject* acceptors() const noexcept { return acceptors_; }  // dict: socket -> acceptor
+    Lookups& lookups() noexcept { return lookups_; }
+
+    // Where a read goes whose size is unknown: what it brings is copied.
+    std::span<std::byte> scratch() noexcept { return {scratch_.get(), kMostBytesARead}; }
+    // A bytes object of at least `size` bytes for a large read, which nobody else has. nullptr
+    // with MemoryError set.
+    PyObject* take_block(std::size_t size) noexcept;
+    // It has served. Where nobody else has it, it serves again: a fresh one costs a page fault
+    // each 4 KiB.
+    void return_block(PyObject* block, std::size_t capacity) noexcept;
+
+    int traverse(visitproc visit, void* arg) const noexcept;
+
+    static constexpr std::size_t kMostBytesARead = 256 * 1024;
+
+private:
+    ListNode transports_{&transports_, &transports_};
+    std::vector<TCPTransport*> by_fd_;
+    PyObject* acceptors_;
+    Lookups lookups_;
+    std::unique_ptr<std::byte[]> scratch_;
+    PyObject* spare_ = nullptr;
+};
+
+}  // namespace penstock::py

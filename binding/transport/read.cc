@@ -1,0 +1,227 @@
+// What comes in. A connection is read once a turn.
+//
+// A small read goes through memory of the loop's and is copied into a bytes object of its size.
+// A connection that brings much is read straight into a bytes object; where the protocol keeps
+// nothing of it, as parsers and echoing servers do, the same object serves for the next read.
+#include <algorithm>
+
+#include "net/socket.h"
+#include "transport/log.h"
+#include "transport/network.h"
+#include "transport/tcp_transport.h"
+
+namespace penstock::py {
+namespace {
+
+constexpr std::size_t kLargeRead = 16 * 1024;
+constexpr std::size_t kPage = 4096;
+
+std::span<std::byte> bytes_memory(PyObject* block) noexcept {
+    return {reinterpret_cast<std::byte*>(PyBytes_AS_STRING(block)),
+            static_cast<std::size_t>(PyBytes_GET_SIZE(block))};
+}
+
+// Room for what the last read brought and a little more, so that a full one tells that more
+// waits.
+std::size_t next_read_size(std::size_t received, std::size_t capacity) noexcept {
+    if (received < kLargeRead) return 0;
+    std::size_t wanted = received == capacity ? 2 * capacity : (received / kPage + 1) * kPage;
+    return std::min(wanted, Network::kMostBytesARead);
+}
+
+bool is_transient(ssize_t received) noexcept { return socket::would_block(received); }
+
+void call_protocol(TCPTransport* transport, PyObject* name, PyObject* argument, const char* message) noexcept {
+    Loop* loop = transport->loop;
+    Ref<> protocol = Ref<>::borrow(transport->protocol);
+    bool entered = run_in_context(loop, transport->read_context, true, [&] {
+        PyObject* args[] = {protocol.get(), argument};
+        PyObject* result =
+            PyObject_VectorcallMethod(name, args, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+        if (result != nullptr) [[likely]]
+            Py_DECREF(result);
+        else
+            contain(transport, loop, message);
+    });
+    if (!entered) contain(transport, loop, message);
+}
+
+// The rest in the context of reading; errors of it are contained.
+template <class Body>
+void in_read_context(TCPTransport* transport, Body body) noexcept {
+    Loop* loop = transport->loop;
+    if (!run_in_context(loop, transport->read_context, true, body)) report_callback(loop, "_read_ready");
+}
+
+void read_failed(TCPTransport* transport, int error) noexcept {
+    in_read_context(transport, [&] {
+        errno = error;
+        PyErr_SetFromErrno(PyExc_OSError);
+        contain(transport, transport->loop, "Fatal read error on socket transport");
+    });
+}
+
+void received_eof(TCPTransport* transport) noexcept {
+    in_read_context(transport, [&] {
+        Loop* loop = transport->loop;
+        if (loop->is_debug) log_debug("%r received EOF", object(transport));
+        Ref<> protocol = Ref<>::borrow(transport->protocol);
+        Ref<> answer = Ref<>::steal(PyObject_CallMethodNoArgs(protocol.get(), loop->state->str_eof_received));
+        int keep_open = answer ? PyObject_IsTrue(answer.get()) : -1;
+        if (keep_open < 0)
+            return contain(transport, loop, "Fatal error: protocol.eof_received() call failed.");
+        // Where the transport was closed meanwhile, either is without effect.
+        if (keep_open && transport->connection != nullptr) {
+            transport->connection->stream.stop_reading();
+            settle_hold(transport);
+        } else if (!keep_open && !close_transport(transport)) {
+            report_callback(loop, "_read_ready");
+        }
+    });
+}
+
+void deliver(TCPTransport* transport, PyObject* data) noexcept {
+    call_protocol(transport, transport->loop->state->str_data_received, data,
+                  "Fatal error: protocol.data_received() call failed.");
+}
+
+void out_of_memory(TCPTransport* transport) noexcept {
+    in_read_context(transport, [&] {
+        contain(transport, transport->loop, "Fatal read error on socket transport");
+    });
+}
+
+void read_small(TCPTransport* transport) noexcept {
+    Network& network = *transport->loop->network;
+    std::span<std::byte> memory = network.scratch();
+    ssize_t received = socket::recv(transport->fd, memory);
+    if (received > 0) [[likely]] {
+        auto count = static_cast<std::size_t>(received);
+        transport->read_size = next_read_size(count, memory.size());
+        Ref<> data = Ref<>::steal(
+            PyBytes_FromStringAndSize(reinterpret_cast<const char*>(memory.data()), received));
+        return data ? deliver(transport, data.get()) : out_of_memory(transport);
+    }
+    if (received == 0) return received_eof(transport);
+    if (!is_transient(received)) read_failed(transport, static_cast<int>(-received));
+}
+
+void read_large(TCPTransport* transport) noexcept {
+    Loop* loop = transport->loop;
+    PyObject* block = loop->network->take_block(transport->read_size);
+    if (block == nullptr) return out_of_memory(transport);
+    std::span<std::byte> memory = bytes_memory(block);
+    ssize_t received = socket::recv(transport->fd, memory);
+    auto count = static_cast<std::size_t>(std::max<ssize_t>(received, 0));
+    if (count > 0) transport->read_size = next_read_size(count, memory.size());
+    if (2 * count >= memory.size()) {
+        resize_block(block, count);
+        deliver(transport, block);
+    } else if (count > 0) {
+        // Whoever keeps it would keep the empty half too.
+        Ref<> data = Ref<>::steal(PyBytes_FromStringAndSize(PyBytes_AS_STRING(block), received));
+        if (data)
+            deliver(transport, data.get());
+        else
+            out_of_memory(transport);
+    } else if (received == 0) {
+        received_eof(transport);
+    } else if (!is_transient(received)) {
+        read_failed(transport, static_cast<int>(-received));
+    }
+    // The loop may have been closed by what was called.
+    if (loop->network != nullptr)
+        loop->network->return_block(block, memory.size());
+    else
+        Py_DECREF(block);
+}
+
+// The protocol's own memory: get_buffer() and buffer_updated().
+void read_into_buffer(TCPTransport* transport) noexcept {
+    in_read_context(transport, [&] {
+        Loop* loop = transport->loop;
+        State* state = loop->state;
+        Ref<> protocol = Ref<>::borrow(transport->protocol);
+        Ref<> size = Ref<>::steal(PyLong_FromLong(-1));
+        Ref<> buffer = Ref<>::steal(
+            size ? PyObject_CallMethodOneArg(protocol.get(), state->str_get_buffer, size.get()) : nullptr);
+        Py_ssize_t length = buffer ? PyObject_Size(buffer.get()) : -1;
+        if (length == 0) PyErr_SetString(PyExc_RuntimeError, "get_buffer() returned an empty buffer");
+        if (length <= 0)
+            return contain(transport, loop, "Fatal error: protocol.get_buffer() call failed.");
+        if (transport->lost > 0) return;
+        Py_buffer view;
+        if (PyObject_GetBuffer(buffer.get(), &view, PyBUF_WRITABLE) < 0)
+            return contain(transport, loop, "Fatal read error on socket transport");
+        ssize_t received = socket::recv(
+            transport->fd, {static_cast<std::byte*>(view.buf), static_cast<std::size_t>(view.len)});
+        PyBuffer_Release(&view);
+        if (received == 0) return received_eof(transport);
+        if (received < 0) {
+            if (!is_transient(received)) read_failed(transport, static_cast<int>(-received));
+            return;
+        }
+        Ref<> count = Ref<>::steal(PyLong_FromSsize_t(received));
+        Ref<> done = Ref<>::steal(
+            count ? PyObject_CallMethodOneArg(protocol.get(), state->str_buffer_updated, count.get())
+                  : nullptr);
+        if (!done) contain(transport, loop, "Fatal error: protocol.buffer_updated() call failed.");
+    });
+}
+
+}  // namespace
+
+void resize_block(PyObject* block, std::size_t size) noexcept {
+    Py_SET_SIZE(reinterpret_cast<PyVarObject*>(block), static_cast<Py_ssize_t>(size));
+    PyBytes_AS_STRING(block)[size] = '\0';
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    reinterpret_cast<PyBytesObject*>(block)->ob_shash = -1;  // of what was in it before
+#pragma GCC diagnostic pop
+}
+
+void read_ready(TCPTransport* transport) noexcept {
+    if (transport->lost > 0) return;
+    if (transport->is_buffered) return read_into_buffer(transport);
+    if (transport->read_size == 0) return read_small(transport);
+    read_large(transport);
+}
+
+bool start_reading(TCPTransport* transport) noexcept {
+    Loop* loop = transport->loop;
+    PyObject* context = Scratch::snapshot(loop->state->bare_context, loop->state->empty_vars);
+    if (context == nullptr) return false;
+    Py_XSETREF(transport->read_context, context);
+    if (loop->network == nullptr) return check_open(loop);
+    int error = transport->connection->stream.start_reading();
+    settle_hold(transport);
+    if (error == 0) return true;
+    errno = -error;
+    PyErr_SetFromErrno(PyExc_OSError);
+    return false;
+}
+
+PyObject* transport_is_reading(PyObject* self, PyObject*) {
+    return PyBool_FromLong(!as_transport(self)->is_closing && !as_transport(self)->is_paused);
+}
+
+PyObject* transport_pause_reading(PyObject* self, PyObject*) {
+    TCPTransport* transport = as_transport(self);
+    if (transport->is_closing || transport->is_paused) Py_RETURN_NONE;
+    transport->is_paused = true;
+    transport->connection->stream.stop_reading();
+    if (transport->loop->is_debug) log_debug("%r pauses reading", self);
+    settle_hold(transport);
+    Py_RETURN_NONE;
+}
+
+PyObject* transport_resume_reading(PyObject* self, PyObject*) {
+    TCPTransport* transport = as_transport(self);
+    if (transport->is_closing || !transport->is_paused) Py_RETURN_NONE;
+    transport->is_paused = false;
+    if (!start_reading(transport)) return nullptr;
+    if (transport->loop->is_debug) log_debug("%r resumes reading", self);
+    Py_RETURN_NONE;
+}
+
+}  // namespace penstock::py

@@ -1,0 +1,127 @@
+// _core.TCPTransport: asyncio's stream transport over a connected socket.
+//
+// Who keeps whom alive. The socket object owns the fd, and the transport owns the socket object:
+// it closes it once, after connection_lost(). A transport that the kernel watches is kept alive
+// by its loop (is_held), as asyncio's selector keeps its handles; one that nobody watches and
+// nobody has dies, closes its socket and warns.
+//
+// Every call of the protocol may do anything to the transport: pause, close, abort it, give it
+// another protocol. So whoever calls holds a reference to the transport and to the protocol, and
+// looks at the transport's state again afterwards.
+#pragma once
+
+#include <cstddef>
+
+#include "loop/loop.h"
+#include "net/tcp_stream.h"
+#include "py/python.h"
+#include "py/ref.h"
+
+namespace penstock::py {
+
+struct TCPTransport;
+
+// The kernel's side of a transport.
+class Connection final : public TcpStream::Observer {
+public:
+    Connection(TCPTransport* transport, Backend& backend, int fd) noexcept
+        : stream(backend, fd, *this), transport_(transport) {}
+
+    void on_readable() noexcept override;
+    void on_written() noexcept override;
+    void on_write_error(int error) noexcept override;
+
+    TcpStream stream;
+
+private:
+    TCPTransport* transport_;
+};
+
+struct TCPTransport {
+    PyObject_HEAD
+    PyObject* extra;         // the slot of asyncio.BaseTransport
+    Loop* loop;              // strong; nullptr, as the next four, once connection_lost() was called
+    Connection* connection;
+    PyObject* sock;
+    PyObject* protocol;
+    PyObject* server;        // or nullptr
+    PyObject* read_context;  // the one in which reading was started or resumed
+    PyObject* write_context; // the one in which the queue began to fill
+    PyObject* dict;
+    PyObject* weakrefs;
+    ListNode node;           // in Network's list
+    std::size_t high_water, low_water;
+    std::size_t read_size;   // of the next read; 0: through the loop's scratch memory
+    int fd;
+    unsigned lost;           // connection_lost() is due; writes since, roughly
+    bool is_held, is_closing, is_paused, has_eof, is_protocol_paused, is_buffered;
+};
+
+inline TCPTransport* as_transport(PyObject* object) noexcept {
+    return reinterpret_cast<TCPTransport*>(object);
+}
+inline TCPTransport* transport_of(const ListNode* node) noexcept {
+    auto* start = reinterpret_cast<const std::byte*>(node) - offsetof(TCPTransport, node);
+    return reinterpret_cast<TCPTransport*>(const_cast<std::byte*>(start));
+}
+
+struct TransportOptions {
+    PyObject* sock;
+    PyObject* protocol;
+    PyObject* waiter;    // nullptr or None for none
+    PyObject* extra;     // as above, else a dict that the transport keeps
+    PyObject* server;    // as above
+    PyObject* peername;  // nullptr: the socket is asked
+};
+
+PyObject* make_tcp_transport(Loop* loop, const TransportOptions& options) noexcept;
+
+// After the interest in the fd has changed. The caller holds a reference.
+void settle_hold(TCPTransport* transport) noexcept;
+
+// read.cc
+void read_ready(TCPTransport* transport) noexcept;
+// The block was made for `size` bytes.
+void resize_block(PyObject* block, std::size_t size) noexcept;
+PyObject* transport_pause_reading(PyObject* self, PyObject*);
+PyObject* transport_resume_reading(PyObject* self, PyObject*);
+PyObject* transport_is_reading(PyObject* self, PyObject*);
+bool start_reading(TCPTransport* transport) noexcept;  // false with OSError set
+
+// write.cc
+PyObject* transport_write(PyObject* self, PyObject* data);
+PyObject* transport_writelines(PyObject* self, PyObject* list);
+PyObject* transport_write_eof(PyObject* self, PyObject*);
+
+// flow.cc
+// Both return false with KeyboardInterrupt or SystemExit set.
+bool maybe_pause_protocol(TCPTransport* transport) noexcept;
+bool maybe_resume_protocol(TCPTransport* transport) noexcept;
+void set_default_limits(TCPTransport* transport) noexcept;
+PyObject* transport_get_write_buffer_size(PyObject* self, PyObject*);
+PyObject* transport_get_write_buffer_limits(PyObject* self, PyObject*);
+PyObject* transport_set_write_buffer_limits(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                                            PyObject* names);
+
+// close.cc
+PyObject* transport_close(PyObject* self, PyObject*);
+PyObject* transport_abort(PyObject* self, PyObject*);
+PyObject* transport_force_close(PyObject* self, PyObject* exception);
+PyObject* transport_call_connection_lost(PyObject* self, PyObject* exception);
+void finalize_transport(PyObject* self);
+// Takes over `exception`. As asyncio: OSErrors are the peer's doing and no news, all else is
+// reported; the connection is lost either way. False with an exception set where that fails.
+bool fatal_error(TCPTransport* transport, PyObject* exception, const char* message) noexcept;
+bool close_transport(TCPTransport* transport) noexcept;
+bool lose_connection(TCPTransport* transport, PyObject* exception) noexcept;
+
+// What has left a protocol's method: ends the run for KeyboardInterrupt and SystemExit, else is
+// fatal. For calls that come from the loop.
+void contain(TCPTransport* transport, Loop* loop, const char* message) noexcept;
+// The same for what is no fault of the protocol's: reported as an exception in `callback`.
+void report_callback(Loop* loop, const char* callback) noexcept;
+
+// loop.call_soon(callback, argument)
+bool call_soon(Loop* loop, PyObject* callback, PyObject* argument) noexcept;
+
+}  // namespace penstock::py

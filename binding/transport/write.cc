@@ -1,0 +1,205 @@
+// What goes out. Bytes have left when write() returns, as far as the socket takes them; what is
+// left is kept without a copy where nobody can change it, else copied.
+#include <climits>
+#include <optional>
+#include <vector>
+
+#include "transport/log.h"
+#include "transport/network.h"
+#include "transport/tcp_transport.h"
+
+namespace penstock::py {
+namespace {
+
+constexpr unsigned kLostWritesUntilWarning = 5;  // asyncio's LOG_THRESHOLD_FOR_CONNLOST_WRITES
+
+// The bytes of an argument for the time of a call.
+class View {
+public:
+    View() noexcept = default;
+    ~View() {
+        if (is_exported_) PyBuffer_Release(&buffer_);
+    }
+    View(const View&) = delete;
+    View& operator=(const View&) = delete;
+    View(View&& other) noexcept
+        : bytes_(other.bytes_), owner_(other.owner_), buffer_(other.buffer_),
+          is_exported_(std::exchange(other.is_exported_, false)) {}
+
+    // False with an exception set.
+    bool open(PyObject* data) noexcept {
+        if (PyBytes_Check(data)) {
+            owner_ = data;
+            bytes_ = {reinterpret_cast<const std::byte*>(PyBytes_AS_STRING(data)),
+                      static_cast<std::size_t>(PyBytes_GET_SIZE(data))};
+            return true;
+        }
+        if (PyObject_GetBuffer(data, &buffer_, PyBUF_SIMPLE) < 0) return false;
+        is_exported_ = true;
+        bytes_ = {static_cast<const std::byte*>(buffer_.buf), static_cast<std::size_t>(buffer_.len)};
+        // A view of a bytes object: nobody can change what it shows.
+        if (PyMemoryView_Check(data)) {
+            PyObject* base = PyMemoryView_GET_BASE(data);
+            if (base != nullptr && PyBytes_CheckExact(base)) owner_ = base;
+        }
+        return true;
+    }
+
+    std::span<const std::byte> bytes() const noexcept { return bytes_; }
+
+    // What is left behind the first `sent` bytes, to keep. Nothing where memory is out.
+    std::optional<Chunk> rest(std::size_t sent) const noexcept {
+        if (owner_ == nullptr) return Chunk::copy(bytes_.subspan(sent));
+        return Chunk(bytes_.subspan(sent), Py_NewRef(owner_),
+                     [](void* owner) noexcept { Py_DECREF(static_cast<PyObject*>(owner)); });
+    }
+
+private:
+    std::span<const std::byte> bytes_;
+    PyObject* owner_ = nullptr;  // borrowed: immutable, and the bytes are its own
+    Py_buffer buffer_;
+    bool is_exported_ = false;
+};
+
+bool write_failed(TCPTransport* transport, int error) noexcept {
+    errno = error;
+    PyErr_SetFromErrno(PyExc_OSError);
+    return fatal_error(transport, take_exception(), "Fatal write error on socket transport");
+}
+
+PyObject* none_if(bool done) noexcept { return done ? Py_NewRef(Py_None) : nullptr; }
+
+// The connection is lost, and a program that goes on writing should hear of it.
+PyObject* write_to_lost(TCPTransport* transport) noexcept {
+    if (transport->lost++ < kLostWritesUntilWarning) Py_RETURN_NONE;
+    Ref<> args = Ref<>::steal(Py_BuildValue("(s)", "socket.send() raised exception."));
+    return none_if(log_call("warning", args.get(), nullptr));
+}
+
+bool keep(TCPTransport* transport, const View& view, std::size_t sent) noexcept {
+    Loop* loop = transport->loop;
+    if (!check_open(loop)) return false;
+    TcpStream& stream = transport->connection->stream;
+    if (!stream.is_writing()) {
+        PyObject* context = Scratch::snapshot(loop->state->bare_context, loop->state->empty_vars);
+        if (context == nullptr) return false;
+        Py_XSETREF(transport->write_context, context);
+    }
+    std::optional<Chunk> rest = view.rest(sent);
+    if (!rest) {
+        PyErr_NoMemory();
+        return false;
+    }
+    int error = stream.enqueue(std::move(*rest));
+    settle_hold(transport);
+    return error == 0 || (write_failed(transport, -error), false);
+}
+
+// False where writing must not go on, with or without an exception set.
+bool can_write(TCPTransport* transport, const char* function) noexcept {
+    if (!transport->has_eof) return true;
+    PyErr_Format(PyExc_RuntimeError, "Cannot call %s() after write_eof()", function);
+    return false;
+}
+
+// Sends all views, leaving behind what the socket doesn't take. False as above.
+bool send_all(TCPTransport* transport, const std::vector<View>& views) noexcept {
+    std::vector<iovec> pieces;
+    for (const View& view : views)
+        pieces.push_back({const_cast<std::byte*>(view.bytes().data()), view.bytes().size()});
+    ssize_t result = transport->connection->stream.send(std::span<const iovec>(pieces));
+    if (result < 0) {
+        write_failed(transport, static_cast<int>(-result));
+        return false;
+    }
+    auto sent = static_cast<std::size_t>(result);
+    for (const View& view : views) {
+        std::size_t size = view.bytes().size();
+        if (sent < size && !keep(transport, view, sent)) return false;
+        sent -= std::min(sent, size);
+    }
+    return true;
+}
+
+}  // namespace
+
+PyObject* transport_write(PyObject* self, PyObject* data) {
+    TCPTransport* transport = as_transport(self);
+    if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) [[unlikely]]
+        return PyErr_Format(PyExc_TypeError, "data argument must be a bytes-like object, not '%s'",
+                            Py_TYPE(data)->tp_name);
+    if (!can_write(transport, "write")) return nullptr;
+    if (PyObject_Size(data) == 0) Py_RETURN_NONE;
+    if (PyErr_Occurred()) return nullptr;
+    if (transport->lost > 0) return write_to_lost(transport);
+    View view;
+    if (!view.open(data))
+        return none_if(fatal_error(transport, take_exception(), "Fatal write error on socket transport"));
+    ssize_t sent = transport->connection->stream.send(view.bytes());
+    if (sent == static_cast<ssize_t>(view.bytes().size())) [[likely]]
+        Py_RETURN_NONE;
+    if (sent < 0) return none_if(write_failed(transport, static_cast<int>(-sent)));
+    if (!keep(transport, view, static_cast<std::size_t>(sent))) return none_if(!PyErr_Occurred());
+    return none_if(maybe_pause_protocol(transport));
+}
+
+PyObject* transport_writelines(PyObject* self, PyObject* list) {
+    TCPTransport* transport = as_transport(self);
+    if (!can_write(transport, "writelines")) return nullptr;
+    Ref<> lines = Ref<>::steal(PySequence_Fast(list, "writelines() argument must be an iterable"));
+    if (!lines) return nullptr;
+    std::vector<View> views;
+    views.reserve(static_cast<std::size_t>(PySequence_Fast_GET_SIZE(lines.get())));
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(lines.get()); ++i) {
+        View view;
+        PyObject* line = PySequence_Fast_GET_ITEM(lines.get(), i);
+        if (!PyObject_CheckBuffer(line))
+            return PyErr_Format(PyExc_TypeError, "memoryview: a bytes-like object is required, not '%s'",
+                                Py_TYPE(line)->tp_name);
+        if (!view.open(line)) return nullptr;
+        if (!view.bytes().empty()) views.push_back(std::move(view));
+    }
+    if (views.empty()) Py_RETURN_NONE;
+    if (transport->lost > 0) return write_to_lost(transport);
+    if (!send_all(transport, views)) return none_if(!PyErr_Occurred());
+    return none_if(maybe_pause_protocol(transport));
+}
+
+PyObject* transport_write_eof(PyObject* self, PyObject*) {
+    TCPTransport* transport = as_transport(self);
+    if (transport->is_closing || transport->has_eof) Py_RETURN_NONE;
+    transport->has_eof = true;
+    int error = transport->connection->stream.shutdown_write();
+    if (error == 0) Py_RETURN_NONE;
+    errno = -error;
+    return PyErr_SetFromErrno(PyExc_OSError);
+}
+
+void Connection::on_written() noexcept {
+    Ref<TCPTransport> transport = Ref<TCPTransport>::borrow(transport_);
+    Loop* loop = transport->loop;
+    set_current_task(loop, nullptr);
+    settle_hold(transport.get());
+    bool entered = run_in_context(loop, transport->write_context, true, [&] {
+        bool done = maybe_resume_protocol(transport.get());
+        // The last bytes of a transport that was closed have left.
+        bool is_over = done && transport->connection != nullptr && transport->is_closing &&
+                       transport->lost == 0 && transport->connection->stream.queued() == 0;
+        if (is_over) done = lose_connection(transport.get(), Py_None);
+        if (!done) report_callback(loop, "_write_ready");
+    });
+    if (!entered) report_callback(loop, "_write_ready");
+}
+
+void Connection::on_write_error(int error) noexcept {
+    Ref<TCPTransport> transport = Ref<TCPTransport>::borrow(transport_);
+    Loop* loop = transport->loop;
+    set_current_task(loop, nullptr);
+    settle_hold(transport.get());
+    bool entered = run_in_context(loop, transport->write_context, true, [&] {
+        if (!write_failed(transport.get(), error)) report_callback(loop, "_write_ready");
+    });
+    if (!entered) report_callback(loop, "_write_ready");
+}
+
+}  // namespace penstock::py
