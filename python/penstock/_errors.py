@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextvars
 import traceback
-from asyncio.log import logger
+from asyncio import base_events
 from collections.abc import Callable
 from typing import Any
 
@@ -62,7 +62,7 @@ class Errors(LoopBase):
             else:
                 shown = repr(context[key])
             lines.append(f"{key}: {shown}")
-        logger.error("\n".join(lines), exc_info=exc_info)
+        base_events.logger.error("\n".join(lines), exc_info=exc_info)
 
     def call_exception_handler(self, context: _Report) -> None:
         """Report an exception that nobody can be handed.
@@ -103,7 +103,7 @@ class Errors(LoopBase):
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException:
-            logger.error(if_it_fails, exc_info=True)
+            base_events.logger.error(if_it_fails, exc_info=True)
 
 
 def _variables_of(context: _Report) -> contextvars.Context | None:
