@@ -139,7 +139,8 @@ int traverse(PyObject* module, visitproc visit, void* arg) {
     if (state == nullptr) return 0;
     for (PyTypeObject* type : {state->future, state->task, state->future_iter, state->handle,
                                state->timer_handle, state->loop, state->sleep,
-                               state->coroutine_function, state->transport, state->acceptor, state->base_future,
+                               state->coroutine_function, state->transport, state->acceptor,
+                               state->base_future,
                                state->base_task})
         Py_VISIT(object(type));
     Py_VISIT(state->current_tasks);
