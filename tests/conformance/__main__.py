@@ -1,4 +1,4 @@
-"""python -m tests.conformance [--loop asyncio] [-k GLOB] [-l] [module …]: runs, tells of failures."""
+"""python -m tests.conformance [--loop asyncio] [-k GLOB] [-l] [module …]: tells of each failure."""
 
 import argparse
 import collections

@@ -114,7 +114,9 @@ def _open_files() -> Finding:
 def _install(penstock: Any) -> Finding:
     import asyncio
 
-    if asyncio.Task is penstock.Task:
+    loop = asyncio.new_event_loop()
+    loop.close()
+    if isinstance(loop, penstock.Loop):
         return Finding("install", "active: the names in asyncio are penstock's")
     return Finding(
         "install", "not active in this process; penstock run and penstock.install() activate it"
