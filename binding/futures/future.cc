@@ -12,7 +12,7 @@ namespace {
 
 // Takes over `callback` and `context`.
 void fire(Loop* loop, BaseFuture* future, PyObject* callback, PyObject* context) noexcept {
-    if (Py_TYPE(callback) == loop->state->task && as_task(callback)->waiter == object(future)) {
+    if (is_native_task(loop->state, callback) && as_task(callback)->waiter == object(future)) {
         // A waiting task stands for its own wake-up.
         Task* task = as_task(callback);
         task->record.waker = current_task_id(loop);
@@ -65,9 +65,8 @@ PyObject* wake_up(PyObject* self, PyObject*) {
 PyMethodDef wake_up_definition = {"task_wakeup", wake_up, METH_O, nullptr};
 
 PyObject* shown_callback(State* state, PyObject* callback, PyObject* context) noexcept {
-    Ref<> shown = Py_TYPE(callback) == state->task
-                      ? Ref<>::steal(PyCFunction_New(&wake_up_definition, callback))
-                      : Ref<>::borrow(callback);
+    Ref<> shown = is_native_task(state, callback) ? Ref<>::steal(new_wake_up(callback))
+                                                  : Ref<>::borrow(callback);
     return shown ? PyTuple_Pack(2, shown.get(), context) : nullptr;
 }
 
@@ -115,6 +114,8 @@ PyType_Spec spec = {"penstock._core.Future", sizeof(Future), 0,
                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE, slots};
 
 }  // namespace
+
+PyObject* new_wake_up(PyObject* task) noexcept { return PyCFunction_New(&wake_up_definition, task); }
 
 Loop* find_native_loop(State* state, PyObject* loop) noexcept {
     if (loop == nullptr) return nullptr;

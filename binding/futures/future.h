@@ -17,6 +17,15 @@ inline bool is_known_future(const State* state, PyObject* candidate) noexcept {
            type == state->base_task;
 }
 
+// A Task of ours or of a subclass that has not made it callable in another way.
+inline bool is_native_task(const State* state, PyObject* candidate) noexcept {
+    return Py_TYPE(candidate) == state->task ||
+           (state->task != nullptr && Py_TYPE(candidate)->tp_call == state->task->tp_call);
+}
+
+// A callback that wakes `task`, for futures that are not ours.
+PyObject* new_wake_up(PyObject* task) noexcept;
+
 // Hands every callback of a future that is done to the ready queue of `loop`.
 void fire_callbacks(Loop* loop, BaseFuture* future) noexcept;
 

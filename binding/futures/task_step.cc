@@ -75,10 +75,11 @@ void fail_soon(Loop* loop, Task* task, Ref<> message) noexcept {
 void wait_for_foreign(Loop* loop, Task* task, PyObject* future) noexcept {
     State* state = loop->state;
     if (!materialise_context(task)) return fail_soon(loop, task, {});
-    PyObject* args[] = {future, object(task), task->context};
-    Ref<> added = Ref<>::steal(PyObject_VectorcallMethod(
+    Ref<> wake_up = Ref<>::steal(new_wake_up(object(task)));
+    PyObject* args[] = {future, wake_up.get(), task->context};
+    Ref<> added = Ref<>::steal(wake_up ? PyObject_VectorcallMethod(
         state->str_add_done_callback, args, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET,
-        state->context_keyword));
+        state->context_keyword) : nullptr);
     if (!added) {
         Py_DECREF(future);
         return fail_soon(loop, task, {});
@@ -217,8 +218,10 @@ void finish_with_exception(Loop* loop, Task* task, PyObject* exception) noexcept
     finish_task(loop, task, kFinished);
 }
 
-void report_invalid_state(Loop* loop, Task* task) noexcept {
-    PyErr_SetString(loop->state->invalid_state_error, "invalid state");
+// Somebody has set the task's own result, as asyncio.Future.set_result(task, …) does.
+void report_already_done(Loop* loop, Task* task, PyObject* thrown) noexcept {
+    PyErr_Format(loop->state->invalid_state_error, "__step(): already done: %R, %R", object(task),
+                 thrown != nullptr ? thrown : Py_None);
     report_exception(loop, "Exception in callback Task.task_step()", take_exception(),
                      {{"task", object(task)}});
 }
@@ -243,6 +246,7 @@ void finish_task(Loop* loop, Task* task, FutureState end) noexcept {
 
 void step_task(Loop* loop, Task* task) noexcept {
     if (task->state != kPending || task->coro == nullptr) [[unlikely]] {
+        if (task->coro != nullptr) report_already_done(loop, task, nullptr);
         Py_DECREF(object(task));
         return;
     }
@@ -268,10 +272,9 @@ void step_task(Loop* loop, Task* task) noexcept {
     if (sent == PYGEN_NEXT) [[likely]]
         return act_on_yield(loop, task, yielded);
     if (task->state != kPending) [[unlikely]] {
-        // Somebody has set the task's own result, as asyncio.Future.set_result(task, …) does.
         Py_XDECREF(yielded);
-        Py_XDECREF(take_exception());
-        report_invalid_state(loop, task);
+        Ref<> raised = Ref<>::steal(take_exception());
+        report_already_done(loop, task, raised.get());
         Py_DECREF(object(task));
         return;
     }

@@ -187,6 +187,26 @@ PyMethodDef methods[] = {
     {"_resolve", method(loop_resolve), kFast, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 
+// What runs next, oldest first: for debuggers and tests, which know it from the stock loop.
+PyObject* get_ready(PyObject* self, void*) {
+    Loop* loop = as_loop(self);
+    PyObject* list = PyList_New(0);
+    if (list == nullptr || loop->reactor == nullptr) return list;
+    ReadyQueue& ready = loop->reactor->ready();
+    for (std::size_t i = 0; i < ready.size(); ++i) {
+        Word word = ready.peek(i);
+        if (static_cast<WordKind>(word & kWordKindMask) == WordKind::kCompletion) continue;
+        if (PyList_Append(list, reinterpret_cast<PyObject*>(word & ~kWordKindMask)) < 0) {
+            Py_DECREF(list);
+            return nullptr;
+        }
+    }
+    return list;
+}
+
+PyGetSetDef attributes[] = {{"_ready", get_ready, nullptr, nullptr, nullptr},
+                            {nullptr, nullptr, nullptr, nullptr, nullptr}};
+
 PyMemberDef members[] = {
     {"slow_callback_duration", T_DOUBLE, offsetof(Loop, slow_callback_duration), 0,
      "Seconds from which debug mode calls a callback slow."},
@@ -202,6 +222,7 @@ PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("The native part of penstoc
                        {Py_tp_setattro, reinterpret_cast<void*>(setattro)},
                        {Py_tp_methods, methods},
                        {Py_tp_members, members},
+                       {Py_tp_getset, attributes},
                        {0, nullptr}};
 
 PyType_Spec spec = {"penstock._core.Loop", sizeof(Loop), 0,

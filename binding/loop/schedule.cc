@@ -1,6 +1,7 @@
 // call_soon() and its like.
 #include <cmath>
 
+#include "futures/future.h"
 #include "loop/handle.h"
 #include "loop/loop.h"
 #include "py/types.h"
@@ -105,7 +106,7 @@ PyObject* start_timer(Loop* loop, double when, const Call& call) noexcept {
 // A stop of a foreign task's wake-up: base code calls loop.call_soon(task, future, context=…)
 // with the waiting native task itself as the callback.
 bool is_wake(Loop* loop, const Call& call) noexcept {
-    return Py_TYPE(call.callback) == loop->state->task && call.count == 1 &&
+    return call.count == 1 && is_native_task(loop->state, call.callback) &&
            as_task(call.callback)->waiter == call.args[0] &&
            native_loop(as_task(call.callback)) == loop;
 }
