@@ -162,7 +162,7 @@ const char* check_tasks(const Objects& objects) noexcept {
     PENSTOCK_EXPECT(waiting->node.next != nullptr && waiting->node.next->prev == &waiting->node);
     PENSTOCK_EXPECT(raised->node.next == nullptr);
     const BaseFuture* awaited = objects.future("awaited");
-    PENSTOCK_EXPECT(awaited->awaited_by == object(waiting) && !awaited->awaited_by_is_set);
+    PENSTOCK_EXPECT(awaited->awaited_by == objects["waiting"] && !awaited->awaited_by_is_set);
 #endif
     return nullptr;
 }
