@@ -211,7 +211,6 @@ class TestHowItEnds:
         [
             "def f(): 1 / 0\nf()",
             "raise SystemExit('said') from ValueError()",
-            "import asyncio\nasync def f(): raise ValueError('no')\nasyncio.run(f())",
             "try:\n    1 / 0\nexcept Exception as e:\n    raise KeyError('k') from e",
             "try:\n    1 / 0\nexcept Exception as e:\n    raise KeyError('k')",
             "raise ExceptionGroup('g', [ValueError(1), TypeError(2)])",
@@ -245,6 +244,38 @@ class TestHowItEnds:
     def test_traceback_begins_with_the_program(self, both: Both, program: Write) -> None:
         error = both(program("def f():\n    raise ValueError('no')\nf()\n")).stderr
         assert re.match(r"Traceback.*\n  File \".*/program.py\", line 3, in <module>\n", error)
+
+    def test_traceback_through_the_loop(
+        self, launchers: list[list[str]], program: Write, tmp_path: Path
+    ) -> None:
+        program("""\
+            import asyncio
+
+            async def inner():
+                raise ValueError("no")
+
+            async def main():
+                await asyncio.create_task(inner())
+
+            asyncio.run(main())
+        """)
+
+        def error(launcher: list[str]) -> str:
+            run = subprocess.run(
+                [sys.executable, *launcher, "program.py"],
+                capture_output=True,
+                text=True,
+                cwd=tmp_path,
+                env=_environment(),
+                timeout=60,
+            )
+            assert run.returncode == 1
+            return _users_frames(run.stderr)
+
+        expected = error([])
+        assert expected.count("program.py") == 3
+        for launcher in launchers:
+            assert error(launcher) == expected
 
     def test_error_in_a_directory(self, both: Both, program: Write) -> None:
         program("1 / 0", "directory/__main__.py")
