@@ -77,7 +77,7 @@ async def test_shutdown_without_an_executor():
     await asyncio.get_running_loop().shutdown_default_executor()
 
 
-@pytest.mark.asyncio_since(3, 12)
+@pytest.mark.asyncio_since(3, 13)
 async def test_shutdown_gives_up_after_its_timeout():
     loop = asyncio.get_running_loop()
     release = threading.Event()
@@ -99,6 +99,7 @@ def test_close_does_not_wait(loop):
     release.set()
 
 
+@pytest.mark.asyncio_since(3, 13)
 def test_closing_while_the_executor_is_shut_down_is_silent(new_loop, caplog):
     loop = new_loop()
     release = threading.Event()
