@@ -73,6 +73,7 @@ public:
         do {
             if (!collect(host)) return;
             run_batch(host);
+            if (host.failed()) return;
         } while (!host.stopping() || is_cut_);
     }
 

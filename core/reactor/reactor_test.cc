@@ -80,6 +80,12 @@ TEST_F(ReactorTest, WhenAnEntryFailsTheRestStays) {
     EXPECT_EQ(seen, (std::vector<int>{1, 2}));
 }
 
+TEST_F(ReactorTest, AFailureEndsTheRunWithoutAnotherWait) {
+    reactor.push(word([&] { host.has_failed = true; }));
+    run();
+    EXPECT_TRUE(backend.timeouts.empty());
+}
+
 TEST_F(ReactorTest, DueTimersRunInOrderOfTheirDeadlines) {
     TimePoint base = now();
     reactor.timers().push(base - 1ms, note(2));
