@@ -1,0 +1,208 @@
+import asyncio
+import contextvars
+import errno
+import gc
+import resource
+import socket
+
+import pytest
+
+variable = contextvars.ContextVar("variable", default="unset")
+
+
+async def serve(factory, **options):
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(factory, "127.0.0.1", 0, **options)
+    return server, server.sockets[0].getsockname()
+
+
+async def finish(server):
+    server.close()
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_connections_get_a_protocol_each(recorder, until):
+    made = []
+
+    def factory():
+        made.append(recorder())
+        return made[-1]
+
+    server, address = await serve(factory, backlog=200)
+    clients = [socket.create_connection(address) for _ in range(150)]
+    await until(lambda: len(made) == 150 and all(p.transport for p in made))
+    peers = {p.transport.get_extra_info("peername") for p in made}
+    assert peers == {client.getsockname() for client in clients}
+    sock = made[0].transport.get_extra_info("socket")
+    assert sock.gettimeout() == 0.0 and sock.type == socket.SOCK_STREAM
+    assert (sock.family, sock.proto) == (socket.AF_INET, socket.IPPROTO_TCP)
+    assert made[0].transport.get_extra_info("sockname") == address
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    for client in clients:
+        client.close()
+    await asyncio.gather(*(p.lost for p in made))
+    await finish(server)
+
+
+async def test_the_factory_runs_in_the_context_of_serving(recorder, until):
+    seen = []
+
+    def factory():
+        seen.append(variable.get())
+        variable.set("factory")
+        return recorder(connection_made=lambda _: seen.append(variable.get()))
+
+    variable.set("serving")
+    server, address = await serve(factory)
+    variable.set("later")
+    for _ in range(2):
+        with socket.create_connection(address):
+            count = len(seen)
+            await until(lambda count=count: len(seen) == count + 2)
+    assert seen == ["serving", "factory"] * 2
+    await finish(server)
+
+
+@pytest.mark.parametrize("debug", [False, True])
+async def test_a_failing_factory_costs_only_its_connection(recorder, reports, until, debug):
+    asyncio.get_running_loop().set_debug(debug)
+    made = []
+
+    def factory():
+        made.append(None)
+        if len(made) == 1:
+            raise ValueError("factory")
+        return recorder()
+
+    seen = reports()
+    server, address = await serve(factory)
+    with socket.create_connection(address) as client:
+        client.settimeout(10)
+        await until(lambda: made and len(seen) == debug)
+        message = "Error on transport creation for incoming connection"
+        assert [context["message"] for context in seen] == [message] * debug
+        seen.clear()  # the exception's frames hold the socket
+        await asyncio.sleep(0)
+        gc.collect()
+        assert client.recv(1) == b""
+    with socket.create_connection(address):
+        await until(lambda: len(made) == 2)
+    await asyncio.sleep(0.01)
+    await finish(server)
+
+
+@pytest.mark.penstock_only("asyncio's server drops the connection that it has accepted")
+async def test_the_server_may_be_closed_in_the_factory(recorder, until):
+    made = []
+
+    def factory():
+        server.close()
+        made.append(recorder())
+        return made[-1]
+
+    server, address = await serve(factory)
+    clients = [socket.create_connection(address) for _ in range(3)]
+    await until(lambda: made)
+    for client in clients:
+        client.close()
+    await asyncio.gather(*(p.lost for p in made))
+
+
+async def test_out_of_descriptors_it_tries_again_later(recorder, reports, monkeypatch, until):
+    monkeypatch.setattr(asyncio.constants, "ACCEPT_RETRY_DELAY", 0.05)
+    made = []
+
+    def factory():
+        made.append(recorder())
+        return made[-1]
+
+    seen = reports()
+    server, address = await serve(factory)
+    listening = server.sockets[0]
+    client = socket.create_connection(address)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        await until(lambda: seen)
+        for _ in range(10):
+            await asyncio.sleep(0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    # asyncio goes on trying, and reports each of them.
+    assert {context["message"] for context in seen} == {"socket.accept() out of system resource"}
+    assert seen[0]["exception"].errno == errno.EMFILE
+    assert seen[0]["socket"].fileno() == listening.fileno()
+    assert made == []
+    await until(lambda: made)
+    client.close()
+    await made[0].lost
+    await finish(server)
+
+
+@pytest.mark.penstock_only("asyncio watches the closed socket again")
+async def test_a_server_that_is_closed_while_out_of_descriptors(recorder, reports, monkeypatch, until):
+    monkeypatch.setattr(asyncio.constants, "ACCEPT_RETRY_DELAY", 0.01)
+    seen = reports()
+    server, address = await serve(recorder)
+    client = socket.create_connection(address)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        await until(lambda: seen)
+        server.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    await asyncio.sleep(0.03)
+    client.close()
+    assert len(seen) == 1
+
+
+async def test_a_socket_that_does_not_listen_any_more(recorder, reports, until):
+    seen = reports()
+    server, address = await serve(recorder)
+    listening = server.sockets[0]
+    sock = socket.socket(fileno=socket.dup(listening.fileno()))
+    with sock:
+        sock.shutdown(socket.SHUT_RDWR)
+        await until(lambda: seen)
+    assert isinstance(seen[0]["exception"], OSError)
+    assert "_accept_connection" in seen[0]["message"]
+    await finish(server)
+
+
+@pytest.mark.asyncio_since(3, 13)
+async def test_the_server_knows_its_clients(recorder, until):
+    made = []
+
+    def factory():
+        made.append(recorder())
+        return made[-1]
+
+    server, address = await serve(factory)
+    clients = [socket.create_connection(address) for _ in range(5)]
+    await until(lambda: len(made) == 5 and all(p.transport for p in made))
+    closed = asyncio.create_task(server.wait_closed())
+    server.close()
+    await asyncio.sleep(0.01)
+    assert not closed.done()
+    server.abort_clients()
+    await asyncio.wait_for(closed, 10)
+    assert all(p.lost.done() for p in made)
+    for client in clients:
+        client.close()
+
+
+async def test_an_fd_of_a_transport_is_not_for_others(connect, pair, recorder):
+    loop = asyncio.get_running_loop()
+    transport, protocol = await connect()
+    number = pair[0].fileno()
+    for method in (loop.add_reader, loop.add_writer):
+        with pytest.raises(RuntimeError, match=f"File descriptor {number} is used by transport"):
+            method(number, print)
+    with pytest.raises(RuntimeError, match="is used by transport"):
+        loop.remove_reader(number)
+    with pytest.raises(RuntimeError, match="is used by transport"):
+        await loop.create_connection(recorder, sock=pair[0])
+    transport.close()
+    await protocol.lost
