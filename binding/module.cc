@@ -169,6 +169,7 @@ PyMethodDef functions[] = {
      PyDoc_STR("create_task($module, coro, /, *, name=None, context=None, **kwargs)\n--\n\n"
                "Schedule the execution of a coroutine object in a spawn task.\n\n"
                "Return a Task object. Raises RuntimeError where no loop runs (see asyncio.create_task).")},
+    {"adopt_hot_methods", adopt_hot_methods, METH_O, "Class decorator: a subclass of Loop calls its hot methods directly."},
     {"live_tasks", live_tasks, METH_NOARGS, "All native tasks that are not done (below CPython 3.14)."},
     {"task_record", task_record, METH_O, "What a task remembers of itself, or None for a foreign one."},
     {nullptr, nullptr, 0, nullptr}};

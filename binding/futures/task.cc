@@ -49,7 +49,8 @@ bool fill(Loop* loop, Task* task, PyObject* coro, PyObject* name, PyObject* cont
     if (context != nullptr && context != Py_None) {
         task->context = Py_NewRef(context);
     } else {
-        PyObject* snapshot = Scratch::snapshot(state->bare_context, state->empty_vars);
+        PyObject* snapshot =
+            Scratch::snapshot(current_thread(loop), state->bare_context, state->empty_vars);
         if (snapshot == nullptr) return false;
         if (state->bare_context) {
             task->vars = snapshot;

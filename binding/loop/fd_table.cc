@@ -187,17 +187,15 @@ int fd_of(PyObject* file) noexcept {
 namespace {
 
 PyObject* add(PyObject* self, PyObject* const* args, Py_ssize_t count, Ready direction,
-              const char* function, bool is_users) noexcept {
+              const char* function) noexcept {
     Loop* loop = as_loop(self);
     if (count < 2) {
         PyErr_Format(PyExc_TypeError, "%s() missing %zd required positional argument%s", function,
                      2 - count, count == 1 ? "" : "s");
         return nullptr;
     }
-    if (is_users) {
-        Ref<> free = Ref<>::steal(loop_ensure_fd_no_transport(self, args[0]));
-        if (!free) return nullptr;
-    }
+    Ref<> free = Ref<>::steal(loop_ensure_fd_no_transport(self, args[0]));
+    if (!free) return nullptr;
     if (!check_open(loop)) return nullptr;
     int fd = fd_of(args[0]);
     if (fd < 0) return nullptr;
@@ -206,12 +204,10 @@ PyObject* add(PyObject* self, PyObject* const* args, Py_ssize_t count, Ready dir
     Py_RETURN_NONE;
 }
 
-PyObject* remove(PyObject* self, PyObject* file, Ready direction, bool is_users) noexcept {
+PyObject* remove(PyObject* self, PyObject* file, Ready direction) noexcept {
     Loop* loop = as_loop(self);
-    if (is_users) {
-        Ref<> free = Ref<>::steal(loop_ensure_fd_no_transport(self, file));
-        if (!free) return nullptr;
-    }
+    Ref<> free = Ref<>::steal(loop_ensure_fd_no_transport(self, file));
+    if (!free) return nullptr;
     if (loop->reactor == nullptr) Py_RETURN_FALSE;
     int fd = fd_of(file);
     if (fd < 0) return nullptr;
@@ -228,22 +224,16 @@ PyObject* wait(PyObject* self, PyObject* file, Ready direction) noexcept {
 }  // namespace
 
 PyObject* loop_add_reader(PyObject* self, PyObject* const* args, Py_ssize_t count) {
-    return add(self, args, count, Ready::kRead, "add_reader", true);
+    return add(self, args, count, Ready::kRead, "add_reader");
 }
 PyObject* loop_add_writer(PyObject* self, PyObject* const* args, Py_ssize_t count) {
-    return add(self, args, count, Ready::kWrite, "add_writer", true);
-}
-PyObject* loop_own_add_reader(PyObject* self, PyObject* const* args, Py_ssize_t count) {
-    return add(self, args, count, Ready::kRead, "_add_reader", false);
+    return add(self, args, count, Ready::kWrite, "add_writer");
 }
 PyObject* loop_remove_reader(PyObject* self, PyObject* file) {
-    return remove(self, file, Ready::kRead, true);
+    return remove(self, file, Ready::kRead);
 }
 PyObject* loop_remove_writer(PyObject* self, PyObject* file) {
-    return remove(self, file, Ready::kWrite, true);
-}
-PyObject* loop_own_remove_reader(PyObject* self, PyObject* file) {
-    return remove(self, file, Ready::kRead, false);
+    return remove(self, file, Ready::kWrite);
 }
 PyObject* loop_wait_readable(PyObject* self, PyObject* fd) { return wait(self, fd, Ready::kRead); }
 PyObject* loop_wait_writable(PyObject* self, PyObject* fd) { return wait(self, fd, Ready::kWrite); }

@@ -74,8 +74,6 @@ PyObject* loop_add_reader(PyObject* self, PyObject* const* args, Py_ssize_t coun
 PyObject* loop_add_writer(PyObject* self, PyObject* const* args, Py_ssize_t count);
 PyObject* loop_remove_reader(PyObject* self, PyObject* file);
 PyObject* loop_remove_writer(PyObject* self, PyObject* file);
-PyObject* loop_own_add_reader(PyObject* self, PyObject* const* args, Py_ssize_t count);
-PyObject* loop_own_remove_reader(PyObject* self, PyObject* file);
 PyObject* loop_wait_readable(PyObject* self, PyObject* fd);
 PyObject* loop_wait_writable(PyObject* self, PyObject* fd);
 PyObject* loop_forget_fd(PyObject* self, PyObject* fd);

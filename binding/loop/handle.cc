@@ -31,7 +31,8 @@ bool fill(Handle* handle, Loop* loop, PyObject* callback, PyObject* const* args,
     handle->is_running = false;
     handle->persists = false;
     if (context == nullptr || context == Py_None)
-        handle->context = Scratch::snapshot(state->bare_context, state->empty_vars);
+        handle->context =
+            Scratch::snapshot(current_thread(loop), state->bare_context, state->empty_vars);
     else
         handle->context = Py_NewRef(context);
     if (handle->context == nullptr) return false;

@@ -1,6 +1,8 @@
 #include "loop/loop.h"
 
+#include <algorithm>
 #include <cstring>
+#include <string_view>
 #include <system_error>
 
 #include "futures/future.h"
@@ -20,9 +22,10 @@ namespace {
 // attribute of the instance has replaced: else a wake goes through the replacement.
 bool has_own_call_soon(Loop* loop) noexcept {
     PyObject* name = loop->state->str_call_soon;
-    PyObject* ours = PyDict_GetItemWithError(loop->state->loop->tp_dict, name);
-    bool is_shadowed = loop->dict != nullptr && PyDict_GetItemWithError(loop->dict, name) != nullptr;
-    return ours != nullptr && ours == _PyType_Lookup(Py_TYPE(object(loop)), name) && !is_shadowed;
+    if (loop->dict != nullptr && PyDict_GetItemWithError(loop->dict, name) != nullptr) return false;
+    PyObject* found = _PyType_Lookup(Py_TYPE(object(loop)), name);
+    return found != nullptr && Py_IS_TYPE(found, &PyMethodDescr_Type) &&
+           reinterpret_cast<PyMethodDescrObject*>(found)->d_method->ml_meth == method(loop_call_soon);
 }
 
 int setattro(PyObject* self, PyObject* name, PyObject* value) {
@@ -70,6 +73,8 @@ void close_loop(Loop* loop) noexcept {
     delete std::exchange(loop->network, nullptr);
     FdTable* fds = std::exchange(loop->fds, nullptr);
     delete fds;
+    if (loop->signals != nullptr) loop->reactor->forget_own(loop->signals->read_fd());
+    delete std::exchange(loop->signals, nullptr);
     Reactor* reactor = std::exchange(loop->reactor, nullptr);
     if (reactor == nullptr) return;
     // What is dropped may run Python code that looks at the loop: it finds it closed.
@@ -152,6 +157,30 @@ PyObject* backend_name(PyObject* self, PyObject*) {
     return PyUnicode_FromStringAndSize(name.data(), static_cast<Py_ssize_t>(name.size()));
 }
 
+// Where signal.set_wakeup_fd() has the C-level signal handler write. The bytes only end the
+// loop's wait: Python's own handlers then do what is to be done.
+PyObject* signal_fd(PyObject* self, PyObject*) {
+    Loop* loop = as_loop(self);
+    if (!check_open(loop)) return nullptr;
+    if (loop->signals == nullptr) {
+        int error = 0;
+        try {
+            loop->signals = new Signals([](int) {});
+            error = loop->reactor->watch_own(loop->signals->read_fd(), *loop->signals);
+        } catch (const std::system_error& failed) {
+            error = -failed.code().value();
+        } catch (const std::bad_alloc&) {
+            error = -ENOMEM;
+        }
+        if (error != 0) {
+            delete std::exchange(loop->signals, nullptr);
+            errno = -error;
+            return PyErr_SetFromErrno(PyExc_OSError);
+        }
+    }
+    return PyLong_FromLong(loop->signals->write_fd());
+}
+
 PyMethodDef methods[] = {
     {"call_soon", method(loop_call_soon), kFast, "Call callback(*args) in the next turn of the loop."},
     {"call_soon_threadsafe", method(loop_call_soon_threadsafe), kFast,
@@ -175,8 +204,7 @@ PyMethodDef methods[] = {
     {"_run", loop_run, METH_NOARGS, nullptr},
     {"_close", close, METH_NOARGS, nullptr},
     {"_backend", backend_name, METH_NOARGS, nullptr},
-    {"_add_reader", method(loop_own_add_reader), METH_FASTCALL, nullptr},
-    {"_remove_reader", loop_own_remove_reader, METH_O, nullptr},
+    {"_signal_fd", signal_fd, METH_NOARGS, nullptr},
     {"_wait_readable", loop_wait_readable, METH_O, nullptr},
     {"_wait_writable", loop_wait_writable, METH_O, nullptr},
     {"_forget_fd", loop_forget_fd, METH_O, nullptr},
@@ -351,6 +379,30 @@ PyObject* loop_set_task_factory(PyObject* self, PyObject* factory) {
 
 PyObject* loop_get_task_factory(PyObject* self, PyObject*) {
     return Py_NewRef(as_loop(self)->task_factory);
+}
+
+// CPython calls a method descriptor directly only for instances of the very type that it was
+// made for: a subclass gets descriptors of its own, of the methods that are called most.
+PyObject* adopt_hot_methods(PyObject* module, PyObject* subclass) {
+    State* state = state_of(module);
+    if (!PyType_Check(subclass) ||
+        !PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(subclass), state->loop)) {
+        PyErr_Format(PyExc_TypeError, "a subclass of Loop was expected, not %R", subclass);
+        return nullptr;
+    }
+    constexpr std::string_view kHot[] = {"call_soon", "call_soon_threadsafe", "call_later", "call_at",
+                                         "time",      "create_future",        "create_task"};
+    for (PyMethodDef& definition : methods) {
+        if (definition.ml_name == nullptr ||
+            std::find(std::begin(kHot), std::end(kHot), definition.ml_name) == std::end(kHot))
+            continue;
+        Ref<> descriptor = Ref<>::steal(
+            PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(subclass), &definition));
+        if (!descriptor ||
+            PyObject_SetAttrString(subclass, definition.ml_name, descriptor.get()) < 0)
+            return nullptr;
+    }
+    return Py_NewRef(subclass);
 }
 
 bool add_loop_type(PyObject* module, State* state) {

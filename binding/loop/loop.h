@@ -13,6 +13,7 @@
 #include "py/python.h"
 #include "py/state.h"
 #include "reactor/reactor.h"
+#include "reactor/signals.h"
 
 namespace penstock::py {
 
@@ -41,6 +42,7 @@ struct Loop {
     State* state;
     Reactor* reactor;        // nullptr once closed
     FdTable* fds;            // watched by add_reader() and its like
+    Signals* signals;        // made when first asked for
     Network* network;        // transports, accept loops, look-ups
     Scratch scratch;
     PyThreadState* thread;   // while running
@@ -71,6 +73,12 @@ inline void push_task(Loop* loop, Task* task) noexcept {
     loop->reactor->push(make_word(WordKind::kTask, task));
 }
 
+// The thread that calls a method of the loop. While the loop runs that is its own thread, for
+// all methods but call_soon_threadsafe(): reading it costs less than asking for the current one.
+inline PyThreadState* current_thread(const Loop* loop) noexcept {
+    return loop->thread != nullptr ? loop->thread : PyThreadState_Get();
+}
+
 inline std::uint64_t current_task_id(const Loop* loop) noexcept {
     return loop->stepping != nullptr ? loop->stepping->record.id : 0;
 }
@@ -98,13 +106,14 @@ template <class Call>
 bool run_in_context(Loop* loop, PyObject*& context, bool persists, Call call) noexcept {
     if (is_context(context)) [[unlikely]] {
         PyObject* entered = Py_NewRef(context);
-        if (PyContext_Enter(entered) < 0) {
+        bool is_known = loop->state->bare_context;
+        if (!enter_context(loop->thread, entered, is_known)) {
             Py_DECREF(entered);
             return false;
         }
         call();
-        PyObject* pending = take_exception();
-        PyContext_Exit(entered);
+        PyObject* pending = PyErr_Occurred() != nullptr ? take_exception() : nullptr;
+        exit_context(loop->thread, entered, is_known);
         if (pending != nullptr) raise_exception(pending);
         Py_DECREF(entered);
         return true;
@@ -147,6 +156,9 @@ PyObject* loop_create_task(PyObject* self, PyObject* const* args, Py_ssize_t cou
 PyObject* loop_set_task_factory(PyObject* self, PyObject* factory);
 PyObject* loop_get_task_factory(PyObject* self, PyObject*);
 PyObject* loop_run(PyObject* self, PyObject*);
+
+// adopt_hot_methods(subclass) -> subclass: a decorator, see loop.cc.
+PyObject* adopt_hot_methods(PyObject* module, PyObject* subclass);
 
 bool add_loop_type(PyObject* module, State* state);
 

@@ -133,6 +133,13 @@ PyObject* loop_call_soon_threadsafe(PyObject* self, PyObject* const* args, Py_ss
     Call call;
     if (!read_call(loop, "call_soon_threadsafe", 0, args, count, names, call)) return nullptr;
     if (loop->is_debug && !check_callback(loop, "call_soon_threadsafe", call.callback)) return nullptr;
+    // The context is that of this thread, not of the loop's.
+    Ref<> context;
+    if (call.context == nullptr || call.context == Py_None) {
+        context = Ref<>::steal(PyContext_CopyCurrent());
+        if (!context) return nullptr;
+        call.context = context.get();
+    }
     // The GIL keeps the ready queue whole: the loop touches it only while it holds it.
     Handle* handle = push_call(loop, call);
     if (handle != nullptr) loop->reactor->wake();

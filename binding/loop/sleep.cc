@@ -61,9 +61,16 @@ PySendResult start_delegating(Sleep* sleep, PyObject** result) noexcept {
 }
 
 PySendResult start(Sleep* sleep, PyObject** result) noexcept {
-    bool is_plain_number = PyFloat_CheckExact(sleep->delay) || PyLong_CheckExact(sleep->delay);
-    double delay = is_plain_number ? PyFloat_AsDouble(sleep->delay) : 0;
-    if (delay == -1.0 && PyErr_Occurred()) return fail(result);
+    double delay = 0;
+    int overflow = 0;
+    bool is_plain_number = true;
+    if (PyFloat_CheckExact(sleep->delay))
+        delay = PyFloat_AS_DOUBLE(sleep->delay);
+    else if (PyLong_CheckExact(sleep->delay))
+        delay = static_cast<double>(PyLong_AsLongAndOverflow(sleep->delay, &overflow));
+    else
+        is_plain_number = false;
+    if (overflow != 0) is_plain_number = false;
     if (is_plain_number && delay <= 0) {
         sleep->phase = SleepPhase::kYielded;
         *result = Py_NewRef(Py_None);

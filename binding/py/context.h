@@ -11,6 +11,8 @@
 // it does not hold every Handle and Task has a Context object, as in asyncio.
 #pragma once
 
+#include <utility>
+
 #include "py/python.h"
 
 namespace penstock::py {
@@ -25,13 +27,38 @@ struct ContextObject {
 
 inline bool is_context(PyObject* candidate) noexcept { return PyContext_CheckExact(candidate); }
 
+// Enters a Context object as PyContext_Enter() does, false where it is entered already. Inline
+// below 3.14, where nobody can watch contexts; it is half of what such a step costs.
+inline bool enter_context(PyThreadState* thread, PyObject* context, bool is_known) noexcept {
+    auto* entered = reinterpret_cast<ContextObject*>(context);
+    if (kHas314 || !is_known || entered->entered) return PyContext_Enter(context) == 0;
+    entered->previous = reinterpret_cast<ContextObject*>(thread->context);
+    entered->entered = 1;
+    thread->context = Py_NewRef(context);
+    ++thread->context_ver;
+    return true;
+}
+
+inline void exit_context(PyThreadState* thread, PyObject* context, bool is_known) noexcept {
+    auto* entered = reinterpret_cast<ContextObject*>(context);
+    if (kHas314 || !is_known || thread->context != context || !entered->entered) {
+        PyContext_Exit(context);
+        return;
+    }
+    thread->context = object(std::exchange(entered->previous, nullptr));
+    entered->entered = 0;
+    ++thread->context_ver;
+    Py_DECREF(context);
+}
+
 class Scratch {
 public:
-    // What a new Handle or Task remembers: new references. With `bare` only the vars.
-    static PyObject* snapshot(bool bare, PyObject* empty_vars) noexcept {
+    // What a new Handle or Task that is made in `thread` remembers: new references. With `bare`
+    // only the vars.
+    static PyObject* snapshot(PyThreadState* thread, bool bare, PyObject* empty_vars) noexcept {
         if (!bare) [[unlikely]]
             return PyContext_CopyCurrent();
-        auto* current = reinterpret_cast<ContextObject*>(PyThreadState_Get()->context);
+        auto* current = reinterpret_cast<ContextObject*>(thread->context);
         return Py_NewRef(current != nullptr ? current->vars : empty_vars);
     }
 

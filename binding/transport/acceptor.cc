@@ -223,7 +223,7 @@ PyObject* loop_listen(PyObject* self, PyObject* const* args, Py_ssize_t count, P
     acceptor->sock = Py_NewRef(args[0]);
     acceptor->factory = Py_NewRef(args[1]);
     acceptor->server = Py_NewRef(args[2]);
-    acceptor->context = Scratch::snapshot(loop->state->bare_context, loop->state->empty_vars);
+    acceptor->context = Scratch::snapshot(current_thread(loop), loop->state->bare_context, loop->state->empty_vars);
     if (acceptor->context == nullptr || !read_int(args[0], "family", acceptor->family) ||
         !read_int(args[0], "type", acceptor->type) || !read_int(args[0], "proto", acceptor->protocol) ||
         !open_door(acceptor.get(), fd, backlog) ||

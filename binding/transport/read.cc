@@ -189,7 +189,7 @@ void read_ready(TCPTransport* transport) noexcept {
 
 bool start_reading(TCPTransport* transport) noexcept {
     Loop* loop = transport->loop;
-    PyObject* context = Scratch::snapshot(loop->state->bare_context, loop->state->empty_vars);
+    PyObject* context = Scratch::snapshot(current_thread(loop), loop->state->bare_context, loop->state->empty_vars);
     if (context == nullptr) return false;
     Py_XSETREF(transport->read_context, context);
     if (loop->network == nullptr) return check_open(loop);

@@ -81,7 +81,7 @@ bool keep(TCPTransport* transport, const View& view, std::size_t sent) noexcept 
     if (!check_open(loop)) return false;
     TcpStream& stream = transport->connection->stream;
     if (!stream.is_writing()) {
-        PyObject* context = Scratch::snapshot(loop->state->bare_context, loop->state->empty_vars);
+        PyObject* context = Scratch::snapshot(current_thread(loop), loop->state->bare_context, loop->state->empty_vars);
         if (context == nullptr) return false;
         Py_XSETREF(transport->write_context, context);
     }

@@ -21,6 +21,19 @@ except ImportError:  # a CPython that was built without OpenSSL
 
 
 class LoopBase(_core.Loop, asyncio.AbstractEventLoop):
+    # All that the families keep. The instance's dict stays empty, for CPython looks methods up
+    # faster where there is none: `loop.call_soon` is the hottest attribute of all.
+    __slots__ = (
+        "_asyncgens",
+        "_asyncgens_shutdown_called",
+        "_default_executor",
+        "_exception_handler",
+        "_executor_shutdown_called",
+        "_saved_origin_depth",
+        "_signal_handlers",
+        "_wakeup",
+    )
+
     def _check_closed(self) -> None:
         if self.is_closed():
             raise RuntimeError("Event loop is closed")

@@ -24,7 +24,11 @@ _STACKS = {
 
 
 class Errors(LoopBase):
-    _exception_handler: _ExceptionHandler | None = None
+    _exception_handler: _ExceptionHandler | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._exception_handler = None
 
     def get_exception_handler(self) -> _ExceptionHandler | None:
         """The handler that was set, or None while the default one is in use."""

@@ -19,8 +19,12 @@ _T = TypeVar("_T")
 
 
 class Executors(LoopBase):
-    _default_executor: concurrent.futures.ThreadPoolExecutor | None = None
-    _executor_shutdown_called = False
+    _default_executor: concurrent.futures.ThreadPoolExecutor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._default_executor = None
+        self._executor_shutdown_called = False
 
     def run_in_executor(  # type: ignore[override]  # typeshed says TypeVarTuple, which Any suits no less
         self, executor: concurrent.futures.Executor | None, func: Callable[..., _T], *args: Any

@@ -27,11 +27,12 @@ ORIGIN_DEPTH = constants.DEBUG_STACK_DEPTH
 
 
 class Running(Signals, Executors, LoopBase):
-    _asyncgens_shutdown_called = False
-    _saved_origin_depth: int | None = None  # while we track origins: the depth to go back to
+    _saved_origin_depth: int | None  # while we track origins: the depth to go back to
 
     def __init__(self) -> None:
         super().__init__()
+        self._asyncgens_shutdown_called = False
+        self._saved_origin_depth = None
         self._asyncgens: WeakSet[AsyncGenerator[Any, Any]] = WeakSet()
 
     def __repr__(self) -> str:

@@ -20,7 +20,6 @@ import asyncio
 import contextvars
 import errno
 import signal
-import socket
 import sys
 import threading
 import warnings
@@ -35,10 +34,11 @@ _Handler = tuple[Callable[..., object], tuple[Any, ...], contextvars.Context]
 
 
 class Signals(LoopBase):
-    _wakeup: _WakeupSockets | None = None
+    _wakeup: _WakeupDescriptor | None
 
     def __init__(self) -> None:
         super().__init__()
+        self._wakeup = None
         self._signal_handlers: dict[int, _Handler] = {}
 
     def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
@@ -53,7 +53,7 @@ class Signals(LoopBase):
         _check_signal(sig)
         self._check_closed()
         if self._wakeup is None:
-            self._wakeup = self._make_wakeup()
+            self._wakeup = _WakeupDescriptor(self._signal_fd())
         try:
             self._wakeup.install()
         except (ValueError, OSError) as exc:
@@ -103,7 +103,7 @@ class Signals(LoopBase):
         if threading.current_thread() is not threading.main_thread():
             return
         if self._wakeup is None:
-            self._wakeup = self._make_wakeup()
+            self._wakeup = _WakeupDescriptor(self._signal_fd())
         self._wakeup.install_unless_taken()
 
     def _sleep_on_signals(self) -> None:
@@ -125,14 +125,8 @@ class Signals(LoopBase):
             for sig in list(self._signal_handlers):
                 self.remove_signal_handler(sig)
         if self._wakeup is not None:
-            self._remove_reader(self._wakeup.reader.fileno())
-            self._wakeup.close()
+            self._wakeup.uninstall()
             self._wakeup = None
-
-    def _make_wakeup(self) -> _WakeupSockets:
-        wakeup = _WakeupSockets()
-        self._add_reader(wakeup.reader.fileno(), wakeup.drain)
-        return wakeup
 
     def _release_wakeup(self) -> None:
         wakeup = self._wakeup
@@ -142,24 +136,21 @@ class Signals(LoopBase):
             wakeup.uninstall()
 
 
-class _WakeupSockets:
-    """A connected pair: signals write at one end, the loop watches the other.
+class _WakeupDescriptor:
+    """The end of the loop's own socket pair at which signals write; the loop watches the other.
 
     `_displaced` is the descriptor that ours took the place of (-1: there was none); None while ours
     is not installed.
     """
 
-    def __init__(self) -> None:
-        self.reader, self._writer = socket.socketpair()
-        self.reader.setblocking(False)
-        self._writer.setblocking(False)
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
         self._displaced: int | None = None
 
     def install(self) -> None:
-        fd = self._writer.fileno()
         # A full buffer has woken the loop already: nothing to warn about.
-        displaced = signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
-        if displaced != fd:
+        displaced = signal.set_wakeup_fd(self._fd, warn_on_full_buffer=False)
+        if displaced != self._fd:
             self._displaced = displaced
 
     def install_unless_taken(self) -> None:
@@ -179,25 +170,13 @@ class _WakeupSockets:
                 current = signal.set_wakeup_fd(fd)
             except (ValueError, OSError):
                 continue
-            if current not in (-1, self._writer.fileno()):
+            if current not in (-1, self._fd):
                 # Somebody has taken it over meanwhile: theirs stays.
                 signal.set_wakeup_fd(current)
             return
 
     def is_in_anothers_place(self) -> bool:
         return self._displaced not in (None, -1)
-
-    def drain(self) -> None:
-        try:
-            while self.reader.recv(4096):
-                pass
-        except (BlockingIOError, InterruptedError):
-            pass
-
-    def close(self) -> None:
-        self.uninstall()
-        self.reader.close()
-        self._writer.close()
 
 
 def _check_signal(sig: int) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 
+from . import _core
 from ._errors import Errors
 from ._running import Running
 from ._server import Serving
 
 
+@_core.adopt_hot_methods
 class Loop(Running, Errors, Serving):  # pyright: ignore[reportIncompatibleMethodOverride]
     """asyncio's event loop, natively. asyncio.Runner takes it as `loop_factory`.
 
