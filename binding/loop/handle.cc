@@ -386,20 +386,20 @@ TimerHandle* new_timer_handle(Loop* loop, double when_due, PyObject* callback,
 void run_handle(Handle* handle) noexcept {
     if (handle->is_cancelled || handle->callback == nullptr) return;
     set_current_task(handle->loop, nullptr);
+    Handle* outer = std::exchange(handle->loop->running_handle, handle);
     // A cancel() from within the call must not let go of what the call uses.
     handle->is_running = true;
     bool returned = false;
-    bool entered = run_in_context(handle->loop, handle->context, handle->persists, [&] {
+    run_in_context(handle->loop, handle->context, handle->persists, [&] {
         PyObject* result = call(handle);
-        if (result != nullptr) [[likely]] {
-            returned = true;
-            Py_DECREF(result);
-        } else {
-            report_failure(handle);
-        }
+        returned = result != nullptr;
+        Py_XDECREF(result);
     });
-    if (!entered) report_failure(handle);
+    // The exception handler runs in this context as well, which therefore has to be left before.
+    if (!returned) [[unlikely]]
+        report_failure(handle);
     handle->is_running = false;
+    handle->loop->running_handle = outer;
     // Whoever keeps the handle for a later cancel() need not keep alive what it held.
     bool is_spent = returned && !handle->persists && Py_REFCNT(object(handle)) > 1;
     if (is_spent || handle->is_cancelled) let_go(handle);

@@ -232,7 +232,14 @@ PyObject* get_ready(PyObject* self, void*) {
     return list;
 }
 
-PyGetSetDef attributes[] = {{"_ready", get_ready, nullptr, nullptr, nullptr},
+// Whose creation the default exception handler tells of in debug mode.
+PyObject* get_current_handle(PyObject* self, void*) {
+    Handle* handle = as_loop(self)->running_handle;
+    return Py_NewRef(handle != nullptr ? object(handle) : Py_None);
+}
+
+PyGetSetDef attributes[] = {{"_current_handle", get_current_handle, nullptr, nullptr, nullptr},
+                            {"_ready", get_ready, nullptr, nullptr, nullptr},
                             {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 PyMemberDef members[] = {

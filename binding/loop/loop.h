@@ -49,6 +49,7 @@ struct Loop {
     Task* stepping;          // the native task whose step runs now
     PyObject* entered;       // what asyncio.current_task() says, borrowed
     Task* anchor;            // from 3.14: a task in CPython's own list, to link the next one to
+    Handle* running_handle;  // borrowed
     PyObject* failure;       // KeyboardInterrupt or SystemExit on its way out of run()
     PyObject* task_factory;
     double slow_callback_duration;  // seconds

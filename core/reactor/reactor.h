@@ -74,7 +74,7 @@ public:
             if (!collect(host)) return;
             run_batch(host);
             if (host.failed()) return;
-        } while (!host.stopping() || is_cut_);
+        } while (!host.failed() && (!host.stopping() || is_cut_));
     }
 
     // Gives every word that is left to `drop`, which may add more.
