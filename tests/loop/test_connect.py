@@ -337,6 +337,7 @@ async def test_a_protocol_that_cannot_be_made(listening):
     sock.close()
 
 
+@pytest.mark.asyncio_since(3, 12)
 async def test_a_second_transport_for_one_socket_is_refused(listening):
     loop = asyncio.get_running_loop()
     sock = socket.create_connection(listening.getsockname())
