@@ -168,6 +168,22 @@ void finish_future(Loop* loop, BaseFuture* future, PyObject* result) noexcept {
     fire_callbacks(loop, future);
 }
 
+bool is_pending(const State* state, PyObject* future) noexcept {
+    if (state->native_task && PyObject_TypeCheck(future, state->base_future))
+        return as_base(future)->state == kPending;
+    Ref<> done = Ref<>::steal(PyObject_CallMethod(future, "done", nullptr));
+    if (!done) PyErr_Clear();
+    return done.get() == Py_False;
+}
+
+void complete_with_none(Loop* loop, PyObject* future) noexcept {
+    if (!is_pending(loop->state, future)) return;
+    if (loop->state->native_task && find_native_loop(loop->state, as_base(future)->loop) == loop)
+        return finish_future(loop, as_base(future), Py_NewRef(Py_None));
+    Ref<> done = Ref<>::steal(PyObject_CallMethod(future, "set_result", "O", Py_None));
+    if (!done) PyErr_WriteUnraisable(future);
+}
+
 bool add_waiter(Loop* loop, BaseFuture* future, Task* task) noexcept {
     if (future->state != kPending) {
         push_task(loop, task);

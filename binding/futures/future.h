@@ -32,6 +32,11 @@ void fire_callbacks(Loop* loop, BaseFuture* future) noexcept;
 // Takes over `result`. The future is pending.
 void finish_future(Loop* loop, BaseFuture* future, PyObject* result) noexcept;
 
+// The same for any kind of future that loop.create_future() may have made, and only where it is
+// still pending.
+void complete_with_none(Loop* loop, PyObject* future) noexcept;
+bool is_pending(const State* state, PyObject* future) noexcept;
+
 // `task` (its reference is taken over) wakes when `future` is done.
 bool add_waiter(Loop* loop, BaseFuture* future, Task* task) noexcept;
 

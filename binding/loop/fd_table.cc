@@ -55,8 +55,7 @@ void FdTable::Entry::serve(Ready direction) noexcept {
     PyObject* waiting = std::exchange(waiters(direction), nullptr);
     if (waiting == nullptr) return;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(waiting); ++i) {
-        BaseFuture* future = as_base(PyList_GET_ITEM(waiting, i));
-        if (future->state == kPending) finish_future(loop_, future, Py_NewRef(Py_None));
+        complete_with_none(loop_, PyList_GET_ITEM(waiting, i));
     }
     Py_DECREF(waiting);
 }
@@ -126,10 +125,10 @@ PyObject* FdTable::wait(int fd, Ready direction) noexcept {
     } else {
         // Those that were cancelled meanwhile.
         for (Py_ssize_t i = PyList_GET_SIZE(waiters); i-- > 0;)
-            if (as_base(PyList_GET_ITEM(waiters, i))->state != kPending)
+            if (!is_pending(loop_->state, PyList_GET_ITEM(waiters, i)))
                 if (PyList_SetSlice(waiters, i, i + 1, nullptr) < 0) return nullptr;
     }
-    PyObject* future = new_future(loop_);
+    PyObject* future = loop_create_future(object(loop_), nullptr);
     if (future == nullptr || PyList_Append(waiters, future) < 0 || !watched.arm()) {
         Py_XDECREF(future);
         PyObject* pending = take_exception();

@@ -31,7 +31,9 @@ namespace {
 
 Sleep* as_sleep(PyObject* self) noexcept { return reinterpret_cast<Sleep*>(self); }
 
-PySendResult fail(PyObject** result) noexcept {
+// An await that fails has been an await: nothing to warn about later.
+PySendResult fail(Sleep* sleep, PyObject** result) noexcept {
+    if (sleep->phase == SleepPhase::kNew) sleep->phase = SleepPhase::kOver;
     *result = nullptr;
     return PYGEN_ERROR;
 }
@@ -55,7 +57,7 @@ PySendResult start_delegating(Sleep* sleep, PyObject** result) noexcept {
     sleep->stock = PyObject_CallFunctionObjArgs(
         sleep->state->stock_sleep, sleep->delay,
         sleep->result != nullptr ? sleep->result : Py_None, nullptr);
-    if (sleep->stock == nullptr) return fail(result);
+    if (sleep->stock == nullptr) return fail(sleep, result);
     sleep->phase = SleepPhase::kDelegated;
     return delegate(sleep, Py_None, result);
 }
@@ -78,7 +80,7 @@ PySendResult start(Sleep* sleep, PyObject** result) noexcept {
     }
     if (std::isnan(delay)) {
         PyErr_SetString(PyExc_ValueError, "Invalid delay: NaN (not a number)");
-        return fail(result);
+        return fail(sleep, result);
     }
     Loop* loop = running_loop(sleep->state);
     // Only the step of a native task knows what to do with us; and a loop in debug mode, or one
@@ -100,7 +102,7 @@ PySendResult am_send(PyObject* self, PyObject* value, PyObject** result) {
         case SleepPhase::kNew:
             if (value != Py_None) {
                 PyErr_SetString(PyExc_TypeError, "can't send non-None value to a just-started coroutine");
-                return fail(result);
+                return fail(sleep, result);
             }
             return start(sleep, result);
         case SleepPhase::kYielded: return finish(sleep, result);
@@ -108,10 +110,10 @@ PySendResult am_send(PyObject* self, PyObject* value, PyObject** result) {
         case SleepPhase::kWaiting:
             if (sleep->task == nullptr) return finish(sleep, result);
             PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
-            return fail(result);
+            return fail(sleep, result);
         default:
             PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
-            return fail(result);
+            return fail(sleep, result);
     }
 }
 

@@ -11,6 +11,7 @@ struct CoroutineFunction {
     FastFunction function;
     PyObject* module;
     PyObject* original;
+    PyObject* reduce_prefix;  // "__reduce": what is ours to answer
     PyObject* weakrefs;
 };
 
@@ -22,7 +23,16 @@ PyObject* vectorcall(PyObject* self, PyObject* const* args, std::size_t count, P
     return as_function(self)->function(as_function(self)->module, args, PyVectorcall_NARGS(count), names);
 }
 
+PyObject* reduce(PyObject* self, PyObject*) {
+    return PyObject_GetAttrString(as_function(self)->original, "__qualname__");
+}
+
+PyMethodDef methods[] = {{"__reduce__", reduce, METH_NOARGS, "Pickled by name, as a function is."},
+                         {nullptr, nullptr, 0, nullptr}};
+
 PyObject* getattro(PyObject* self, PyObject* name) {
+    if (PyUnicode_Tailmatch(name, as_function(self)->reduce_prefix, 0, PY_SSIZE_T_MAX, -1) == 1)
+        return PyObject_GenericGetAttr(self, name);
     return PyObject_GetAttr(as_function(self)->original, name);
 }
 
@@ -44,6 +54,7 @@ void dealloc(PyObject* self) {
     PyObject_GC_UnTrack(self);
     if (as_function(self)->weakrefs != nullptr) PyObject_ClearWeakRefs(self);
     Py_CLEAR(as_function(self)->module);
+    Py_CLEAR(as_function(self)->reduce_prefix);
     clear(self);
     PyTypeObject* type = Py_TYPE(self);
     type->tp_free(self);
@@ -61,6 +72,7 @@ PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
                        {Py_tp_call, reinterpret_cast<void*>(PyVectorcall_Call)},
                        {Py_tp_getattro, reinterpret_cast<void*>(getattro)},
                        {Py_tp_repr, reinterpret_cast<void*>(repr)},
+                       {Py_tp_methods, methods},
                        {Py_tp_members, members},
                        {0, nullptr}};
 
@@ -79,8 +91,13 @@ PyObject* new_coroutine_function(State* state, FastFunction function, PyObject* 
     self->function = function;
     self->module = Py_NewRef(state->module);
     self->original = Py_NewRef(original);
+    self->reduce_prefix = PyUnicode_InternFromString("__reduce");
     self->weakrefs = nullptr;
     PyObject_GC_Track(made);
+    if (self->reduce_prefix == nullptr) {
+        Py_DECREF(made);
+        return nullptr;
+    }
     return made;
 }
 

@@ -1,26 +1,18 @@
 """Every test here runs twice: the program on stock asyncio, and on penstock by `penstock run`."""
 
-import importlib
 import resource
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-sys.path.insert(0, str(EXAMPLES))
-
-_local = importlib.import_module("_local")
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
+from .local import EXAMPLES, OpenFiles, Run, examples
 
 
 @pytest.fixture(params=["asyncio", "penstock"])
 def runtime(request: pytest.FixtureRequest) -> list[str]:
     """The command that runs a program."""
-    command: list[str] = {"asyncio": _local.ASYNCIO, "penstock": _local.PENSTOCK}[request.param]
+    command: list[str] = {"asyncio": examples.ASYNCIO, "penstock": examples.PENSTOCK}[request.param]
     return command
 
 
@@ -43,7 +35,7 @@ def run(runtime: list[str]) -> Run:
 
 
 @pytest.fixture
-def open_files() -> Iterator[Callable[[int], None]]:
+def open_files() -> Iterator[OpenFiles]:
     """Raises the limit of open files, for this test and its children, to what is asked for."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
 

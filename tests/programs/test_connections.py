@@ -3,13 +3,14 @@
 import os
 
 import pytest
-from conftest import Run, _local
+
+from .local import OpenFiles, Run, examples
 
 
 class TestPostgres:
     def test_queries_cancels_and_closes(self, run: Run) -> None:
         pytest.importorskip("asyncpg")
-        if "POSTGRES_DSN" not in os.environ and not _local.listens("127.0.0.1", 5432):
+        if "POSTGRES_DSN" not in os.environ and not examples.listens("127.0.0.1", 5432):
             pytest.skip("no PostgreSQL on 127.0.0.1:5432")
         process = run("query_postgres.py")
         assert process.stderr == ""
@@ -25,7 +26,7 @@ class TestPostgres:
 class TestRedis:
     def test_commands_cancels_and_closes(self, run: Run) -> None:
         pytest.importorskip("redis")
-        if "REDIS_URL" not in os.environ and not _local.listens("127.0.0.1", 6379):
+        if "REDIS_URL" not in os.environ and not examples.listens("127.0.0.1", 6379):
             pytest.skip("no Redis on 127.0.0.1:6379")
         process = run("query_redis.py")
         assert process.stderr == ""
@@ -41,7 +42,9 @@ class TestRedis:
 class TestIdleConnections:
     COUNT = 10_000
 
-    def test_all_of_them_speak_after_having_been_idle(self, run: Run, open_files) -> None:
+    def test_all_of_them_speak_after_having_been_idle(
+        self, run: Run, open_files: OpenFiles
+    ) -> None:
         # The clients are a process of their own, so that each end needs one file a connection.
         open_files(self.COUNT + 200)
         lines = run("idle_connections.py", str(self.COUNT)).stdout.splitlines()

@@ -5,24 +5,25 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import Run, _local
+
+from .local import OpenFiles, Run, examples
 
 
 class TestAiohttpServer:
     def test_a_thousand_clients_are_answered_in_under_two_seconds(
-        self, runtime: list[str], open_files
+        self, runtime: list[str], open_files: OpenFiles
     ) -> None:
         pytest.importorskip("aiohttp")
         open_files(1200)
-        with _local.serving(runtime, "hello_aiohttp.py") as (_, port):
-            seconds, answers = _local.ask(port, 1000)
+        with examples.serving(runtime, "hello_aiohttp.py") as (_, port):
+            seconds, answers = examples.ask(port, 1000)
         assert answers == {"200 Hello, world": 1000}
         assert 1.0 <= seconds < 2.0
 
     def test_ends_when_it_is_interrupted(self, runtime: list[str]) -> None:
         pytest.importorskip("aiohttp")
-        with _local.serving(runtime, "hello_aiohttp.py") as (process, port):
-            assert _local.ask(port, 2).answers == {"200 Hello, world": 2}
+        with examples.serving(runtime, "hello_aiohttp.py") as (process, port):
+            assert examples.ask(port, 2).answers == {"200 Hello, world": 2}
             process.send_signal(signal.SIGINT)
             assert process.wait(30) == 0
             assert b"Traceback" not in process.stdout.read()
@@ -42,14 +43,14 @@ class TestFrameworks:
     ) -> None:
         for package in packages:
             pytest.importorskip(package)
-        with _local.serving(runtime, program) as (process, port):
-            seconds, answers = _local.ask(port, 200)
+        with examples.serving(runtime, program) as (process, port):
+            seconds, answers = examples.ask(port, 200)
             assert answers == {answer: 200}
             # Each takes 0.1 s: one after the other it would be 20.
             assert seconds < 4
             # Twice, since the first client of a server pays for its imports.
             before = _sockets(process.pid)
-            assert _local.ask(port, 200).answers == {answer: 200}
+            assert examples.ask(port, 200).answers == {answer: 200}
             assert _sockets(process.pid) == before
 
 
@@ -67,7 +68,7 @@ def _sockets(pid: int) -> int:
 class TestScraper:
     def test_each_server_has_its_own_fate(self, run: Run) -> None:
         pytest.importorskip("aiohttp")
-        with _local.sites() as urls:
+        with examples.sites() as urls:
             process = run("scraper.py", *urls.values())
         lines = process.stdout.splitlines()
         assert lines[0] == f"{urls['good']}: 200, 1000 bytes"
@@ -79,15 +80,15 @@ class TestScraper:
         assert lines[3] == f"{urls['failing']}: 500, 0 bytes"
         assert process.stderr == ""
 
-    def test_two_thousand_pages_at_once(self, run: Run, open_files) -> None:
+    def test_two_thousand_pages_at_once(self, run: Run, open_files: OpenFiles) -> None:
         pytest.importorskip("aiohttp")
         open_files(2200)
-        with _local.sites() as urls:
+        with examples.sites() as urls:
             process = run("scraper.py", stdin=f"{urls['good']}\n" * 2000)
         assert process.stdout == f"{urls['good']}: 200, 1000 bytes\n" * 2000
         assert process.stderr == ""
 
     def test_a_server_that_is_not_there(self, run: Run) -> None:
         pytest.importorskip("aiohttp")
-        url = f"http://127.0.0.1:{_local.free_port()}/"
+        url = f"http://127.0.0.1:{examples.free_port()}/"
         assert run("scraper.py", url).stdout == f"{url}: ClientConnectorError\n"

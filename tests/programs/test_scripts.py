@@ -3,7 +3,7 @@
 import sys
 import time
 
-from conftest import EXAMPLES, Run, _local
+from .local import EXAMPLES, Run, examples
 
 
 class TestTwoSleeps:
@@ -56,7 +56,7 @@ class TestTaskNamesInLogs:
 class TestBreakpoint:
     def debug(self, runtime: list[str], *answers: str) -> tuple[str, int]:
         program = str(EXAMPLES / "breakpoint_in_coroutine.py")
-        shown, status = _local.debug([*runtime, program], list(answers))
+        shown, status = examples.debug([*runtime, program], list(answers))
         return shown, status
 
     def test_stops_and_goes_on(self, runtime: list[str]) -> None:

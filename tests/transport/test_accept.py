@@ -193,7 +193,7 @@ async def test_the_server_knows_its_clients(recorder, until):
         client.close()
 
 
-async def test_an_fd_of_a_transport_is_not_for_others(connect, pair, recorder):
+async def test_an_fd_of_a_transport_is_not_for_others(connect, pair):
     loop = asyncio.get_running_loop()
     transport, protocol = await connect()
     number = pair[0].fileno()
@@ -202,7 +202,14 @@ async def test_an_fd_of_a_transport_is_not_for_others(connect, pair, recorder):
             method(number, print)
     with pytest.raises(RuntimeError, match="is used by transport"):
         loop.remove_reader(number)
+    transport.close()
+    await protocol.lost
+
+
+@pytest.mark.asyncio_since(3, 12)
+async def test_a_socket_of_a_transport_is_not_for_another(connect, pair, recorder):
+    transport, protocol = await connect()
     with pytest.raises(RuntimeError, match="is used by transport"):
-        await loop.create_connection(recorder, sock=pair[0])
+        await asyncio.get_running_loop().create_connection(recorder, sock=pair[0])
     transport.close()
     await protocol.lost

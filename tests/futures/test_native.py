@@ -1,0 +1,246 @@
+"""What only penstock's Task, Future and loop have: records, the fallback, subinterpreters."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import textwrap
+import time
+
+import penstock
+import pytest
+from penstock import _core
+
+SCHEDULERS_OWN = pytest.mark.penstock_only("asyncio keeps no records")
+
+
+def run_python(source, *options, **environment):
+    return subprocess.run(
+        [sys.executable, *options, "-c", textwrap.dedent(source)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def line_of(record):
+    code = record["spawn_code"]
+    for begin, end, line in code.co_lines():
+        if begin <= record["spawn_offset"] < end:
+            return line
+    return None
+
+
+@SCHEDULERS_OWN
+async def test_a_record_tells_who_where_what_and_since_when():
+    loop = asyncio.get_running_loop()
+    me = asyncio.current_task()
+    future = loop.create_future()
+
+    async def wait():
+        await future
+
+    task, line = loop.create_task(wait()), sys._getframe().f_lineno
+    record = _core.task_record(task)
+    assert record["id"] > _core.task_record(me)["id"] == record["parent"]
+    assert record["spawn_code"] is sys._getframe().f_code and line_of(record) == line
+    assert record["wait_kind"] is None and record["since"] is None
+    begin = time.monotonic()
+    await asyncio.sleep(0.05)
+    record = _core.task_record(task)
+    assert record["wait_kind"] == "future" and record["waits_for"] is future
+    # The turn's time, which may be a tick of the kernel's coarse clock behind.
+    assert begin - 0.02 <= record["since"] <= time.monotonic()
+    task.cancel()
+    record = _core.task_record(task)
+    assert record["cancelled_by"] == _core.task_record(me)["id"]
+    assert record["cancel_kind"] == "request"
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@SCHEDULERS_OWN
+async def test_a_record_tells_who_woke():
+    loop = asyncio.get_running_loop()
+    gates = [loop.create_future() for _ in range(2)]
+    woken_by = []
+
+    async def wait():
+        for gate in gates:
+            await gate
+            woken_by.append(_core.task_record(asyncio.current_task())["woken_by"])
+
+    async def wake():
+        gates[0].set_result(None)
+        return _core.task_record(asyncio.current_task())["id"]
+
+    task = loop.create_task(wait())
+    await asyncio.sleep(0)
+    waker = await loop.create_task(wake())
+    loop.call_soon(gates[1].set_result, None)
+    await task
+    assert woken_by == [waker, None]
+
+
+@SCHEDULERS_OWN
+async def test_a_record_tells_of_sleeps_and_tasks():
+    async def sleep():
+        await _core.sleep(10)
+
+    async def wait(task):
+        await task
+
+    sleeper = asyncio.create_task(sleep())
+    waiter = asyncio.create_task(wait(sleeper))
+    await asyncio.sleep(0)
+    assert _core.task_record(sleeper)["wait_kind"] == "sleep"
+    assert _core.task_record(waiter)["wait_kind"] == "task"
+    assert _core.task_record(waiter)["waits_for"] is sleeper
+    waiter.cancel("enough")
+    with pytest.raises(asyncio.CancelledError, match="enough"):
+        await waiter
+    assert sleeper.cancelled()
+
+
+async def test_foreign_tasks_have_no_record(new_loop):
+    task = asyncio.tasks._CTask(asyncio.sleep(0), loop=asyncio.get_running_loop())
+    assert _core.task_record(task) is None
+    assert _core.task_record(12) is None
+    await task
+
+
+def test_native_types_are_in_use():
+    assert _core.native_task and _core.why_stock_task is None
+    assert penstock.Task is _core.Task and issubclass(penstock.Task, penstock.Future)
+
+
+FALLBACK = """
+    import asyncio, warnings
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        import penstock
+    from penstock import _core
+    assert [str(w.message) for w in caught if w.category is RuntimeWarning] == [
+        "penstock runs without its native Task: PENSTOCK_STOCK_TASK is set. Everything works, slower."
+    ], caught
+    assert not _core.native_task and penstock.Task is asyncio.Task
+
+    async def value(x):
+        await asyncio.sleep(0.001)
+        return x
+
+    async def echo(reader, writer):
+        writer.write(await reader.readline())
+        writer.close()
+
+    async def main():
+        task = asyncio.current_task()
+        assert type(task) is asyncio.Task and task in asyncio.all_tasks()
+        assert await asyncio.gather(value(1), value(2)) == [1, 2]
+        try:
+            async with asyncio.timeout(0.01):
+                await asyncio.get_running_loop().create_future()
+        except TimeoutError:
+            pass
+        await _core.sleep(0.001)
+        assert await asyncio.create_task(value(3), name="three") == 3
+        server = await asyncio.start_server(echo, "127.0.0.1", 0)
+        async with server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(b"hello\\n")
+            assert await reader.read() == b"hello\\n"
+            writer.close()
+        return "all well"
+
+    print(penstock.run(main()))
+    penstock.install()
+    print(asyncio.run(main()))
+"""
+
+
+def test_without_the_native_task_everything_works():
+    done = run_python(FALLBACK, PENSTOCK_STOCK_TASK="1")
+    assert (done.stdout, done.stderr, done.returncode) == ("all well\nall well\n", "", 0)
+
+
+SUBINTERPRETER = """
+    import sys
+    try:
+        import _interpreters as interpreters
+        create = interpreters.create
+    except ImportError:
+        import _xxsubinterpreters as interpreters
+        create = lambda: interpreters.create(isolated=False)
+    script = '''if True:
+        import asyncio, penstock
+        async def main():
+            await asyncio.sleep(0.001)
+            return sum(await asyncio.gather(*[asyncio.sleep(0, i) for i in range(10)]))
+        assert penstock.run(main()) == 45
+        '''
+    exec(script)
+    for _ in range(3):
+        made = create()
+        failed = interpreters.run_string(made, script)
+        assert not failed, failed
+        interpreters.destroy(made)
+    exec(script)
+    print("all well")
+"""
+
+
+def test_several_interpreters_in_a_process():
+    done = run_python(SUBINTERPRETER)
+    assert (done.stdout, done.returncode) == ("all well\n", 0), done.stderr
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="call graphs came with CPython 3.14")
+async def test_call_graphs_see_native_tasks(new_loop):
+    future = asyncio.get_running_loop().create_future()
+
+    async def inner():
+        await future
+
+    async def outer():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(inner(), name="INNER")
+
+    task = asyncio.create_task(outer(), name="OUTER")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    graph = asyncio.format_call_graph(future)
+    assert "name='INNER'" in graph and "name='OUTER'" in graph and "inner()" in graph
+    future.set_result(None)
+    await task
+    assert not future._asyncio_awaited_by
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="`asyncio ps` came with CPython 3.14")
+def test_asyncio_ps_sees_native_tasks():
+    program = """
+        import asyncio, penstock
+        async def main():
+            print("ready", flush=True)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(asyncio.sleep(60), name="SLEEPER")
+        penstock.run(main())
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.3)  # until it waits: nothing tells from outside
+            seen = subprocess.run(
+                [sys.executable, "-m", "asyncio", "ps", str(process.pid)],
+                capture_output=True,
+                text=True,
+                timeout=30,
+            )
+        finally:
+            process.kill()
+    if "PermissionError" in seen.stderr or "Operation not permitted" in seen.stderr:
+        pytest.skip("this machine lets no process read another's memory")
+    assert "SLEEPER" in seen.stdout, seen.stderr
