@@ -82,6 +82,14 @@ PyObject* args_tuple(const Handle* handle) noexcept {
     return tuple;
 }
 
+// call_soon(future.set_result, …) and its like run no Python code that could ask for the current
+// task, which costs two writes to tell it of.
+bool is_method_of_future(const Handle* handle) noexcept {
+    return PyCFunction_CheckExact(handle->callback) &&
+           PyCFunction_GET_SELF(handle->callback) != nullptr &&
+           Py_TYPE(PyCFunction_GET_SELF(handle->callback)) == handle->loop->state->future;
+}
+
 PyObject* call(Handle* handle) noexcept {
     if (handle->arg_count == Handle::kArgsInTuple) [[unlikely]]
         return PyObject_Call(handle->callback, handle->args[0], nullptr);
@@ -385,7 +393,7 @@ TimerHandle* new_timer_handle(Loop* loop, double when_due, PyObject* callback,
 
 void run_handle(Handle* handle) noexcept {
     if (handle->is_cancelled || handle->callback == nullptr) return;
-    set_current_task(handle->loop, nullptr);
+    if (!is_method_of_future(handle)) set_current_task(handle->loop, nullptr);
     Handle* outer = std::exchange(handle->loop->running_handle, handle);
     // A cancel() from within the call must not let go of what the call uses.
     handle->is_running = true;
