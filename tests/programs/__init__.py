@@ -1,0 +1,1 @@
+"""The programs in examples/, each held to what it must do."""
