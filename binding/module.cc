@@ -33,7 +33,8 @@ bool import_asyncio(State* state) noexcept {
     Ref<> asyncio = Ref<>::steal(PyImport_ImportModule("asyncio"));
     if (!asyncio) return false;
     PyObject *base_future, *base_task;
-    if (!import_into(base_future, "_asyncio", "Future") || !import_into(base_task, "_asyncio", "Task"))
+    if (!import_into(base_future, "_asyncio", "Future") ||
+        !import_into(base_task, "_asyncio", "Task"))
         return false;
     state->base_future = reinterpret_cast<PyTypeObject*>(base_future);
     state->base_task = reinterpret_cast<PyTypeObject*>(base_task);
@@ -41,7 +42,8 @@ bool import_asyncio(State* state) noexcept {
         !import_into(state->invalid_state_error, "asyncio.exceptions", "InvalidStateError") ||
         !import_into(state->iscoroutine, "asyncio.coroutines", "iscoroutine") ||
         !import_into(state->extract_stack, "traceback", "extract_stack") ||
-        !import_into(state->format_callback_source, "asyncio.format_helpers", "_format_callback_source") ||
+        !import_into(state->format_callback_source, "asyncio.format_helpers",
+                     "_format_callback_source") ||
         !import_into(state->abstract_handle, "asyncio.events", "Handle") ||
         !import_into(state->abstract_timer_handle, "asyncio.events", "TimerHandle") ||
         !import_into(state->stock_sleep, "asyncio.tasks", "sleep") ||
@@ -50,15 +52,16 @@ bool import_asyncio(State* state) noexcept {
         !import_into(state->unregister_task, "_asyncio", "_unregister_task"))
         return false;
     if (kHas314)
-        return import_if_there(state->future_add_to_awaited_by, "_asyncio", "future_add_to_awaited_by") &&
+        return import_if_there(state->future_add_to_awaited_by, "_asyncio",
+                               "future_add_to_awaited_by") &&
                import_if_there(state->future_discard_from_awaited_by, "_asyncio",
                                "future_discard_from_awaited_by");
     return import_into(state->current_tasks, "_asyncio", "_current_tasks");
 }
 
 bool intern_names(State* state) noexcept {
-#define NAME(name)                                              \
-    state->str_##name = PyUnicode_InternFromString(#name);      \
+#define NAME(name)                                         \
+    state->str_##name = PyUnicode_InternFromString(#name); \
     if (state->str_##name == nullptr) return false;
     PENSTOCK_NAMES(NAME)
 #undef NAME
@@ -108,8 +111,8 @@ bool add_functions(PyObject* module, State* state) noexcept {
     Ref<> abc = Ref<>::steal(PyImport_ImportModule("collections.abc"));
     Ref<> coroutine = Ref<>::steal(abc ? PyObject_GetAttrString(abc.get(), "Coroutine") : nullptr);
     if (!coroutine) return false;
-    Ref<> done = Ref<>::steal(
-        PyObject_CallMethod(coroutine.get(), "register", "O", object(state->sleep)));
+    Ref<> done =
+        Ref<>::steal(PyObject_CallMethod(coroutine.get(), "register", "O", object(state->sleep)));
     return static_cast<bool>(done);
 }
 
@@ -137,11 +140,10 @@ int execute(PyObject* module) {
 int traverse(PyObject* module, visitproc visit, void* arg) {
     State* state = state_of(module);
     if (state == nullptr) return 0;
-    for (PyTypeObject* type : {state->future, state->task, state->future_iter, state->handle,
-                               state->timer_handle, state->loop, state->sleep,
-                               state->coroutine_function, state->transport, state->acceptor,
-                               state->base_future,
-                               state->base_task})
+    for (PyTypeObject* type :
+         {state->future, state->task, state->future_iter, state->handle, state->timer_handle,
+          state->loop, state->sleep, state->coroutine_function, state->transport, state->acceptor,
+          state->base_future, state->base_task})
         Py_VISIT(object(type));
     Py_VISIT(state->current_tasks);
     Py_VISIT(state->coroutine_types);
@@ -168,10 +170,14 @@ PyMethodDef functions[] = {
     {"create_task", method(create_task), kFast,
      PyDoc_STR("create_task($module, coro, /, *, name=None, context=None, **kwargs)\n--\n\n"
                "Schedule the execution of a coroutine object in a spawn task.\n\n"
-               "Return a Task object. Raises RuntimeError where no loop runs (see asyncio.create_task).")},
-    {"adopt_hot_methods", adopt_hot_methods, METH_O, "Class decorator: a subclass of Loop calls its hot methods directly."},
-    {"live_tasks", live_tasks, METH_NOARGS, "All native tasks that are not done (below CPython 3.14)."},
-    {"task_record", task_record, METH_O, "What a task remembers of itself, or None for a foreign one."},
+               "Return a Task object. Raises RuntimeError where no loop runs (see "
+               "asyncio.create_task).")},
+    {"adopt_hot_methods", adopt_hot_methods, METH_O,
+     "Class decorator: a subclass of Loop calls its hot methods directly."},
+    {"live_tasks", live_tasks, METH_NOARGS,
+     "All native tasks that are not done (below CPython 3.14)."},
+    {"task_record", task_record, METH_O,
+     "What a task remembers of itself, or None for a foreign one."},
     {nullptr, nullptr, 0, nullptr}};
 
 PyModuleDef_Slot module_slots[] = {

@@ -21,7 +21,8 @@ void fire(Loop* loop, BaseFuture* future, PyObject* callback, PyObject* context)
         return;
     }
     PyObject* args[] = {object(future)};
-    Handle* handle = loop->reactor == nullptr ? nullptr : new_handle(loop, callback, args, 1, context);
+    Handle* handle =
+        loop->reactor == nullptr ? nullptr : new_handle(loop, callback, args, 1, context);
     if (handle != nullptr)
         loop->reactor->push(make_word(WordKind::kHandle, handle));
     else
@@ -81,7 +82,8 @@ PyObject* get_callbacks(PyObject* self, void*) {
         Ref<> pair = Ref<>::steal(shown_callback(state, future->callback0, future->context0));
         if (!pair || PyList_Append(list.get(), pair.get()) < 0) return nullptr;
     }
-    for (Py_ssize_t i = 0; future->callbacks != nullptr && i < PyList_GET_SIZE(future->callbacks); ++i) {
+    for (Py_ssize_t i = 0; future->callbacks != nullptr && i < PyList_GET_SIZE(future->callbacks);
+         ++i) {
         PyObject* kept = PyList_GET_ITEM(future->callbacks, i);
         Ref<> pair = Ref<>::steal(
             shown_callback(state, PyTuple_GET_ITEM(kept, 0), PyTuple_GET_ITEM(kept, 1)));
@@ -115,7 +117,9 @@ PyType_Spec spec = {"penstock._core.Future", sizeof(Future), 0,
 
 }  // namespace
 
-PyObject* new_wake_up(PyObject* task) noexcept { return PyCFunction_New(&wake_up_definition, task); }
+PyObject* new_wake_up(PyObject* task) noexcept {
+    return PyCFunction_New(&wake_up_definition, task);
+}
 
 Loop* find_native_loop(State* state, PyObject* loop) noexcept {
     if (loop == nullptr) return nullptr;
@@ -262,7 +266,8 @@ void add_awaited_by([[maybe_unused]] BaseFuture* future, [[maybe_unused]] PyObje
 #endif
 }
 
-void discard_awaited_by([[maybe_unused]] BaseFuture* future, [[maybe_unused]] PyObject* task) noexcept {
+void discard_awaited_by([[maybe_unused]] BaseFuture* future,
+                        [[maybe_unused]] PyObject* task) noexcept {
 #if PY_VERSION_HEX >= 0x030E0000
     if (future->awaited_by == nullptr) return;
     if (future->awaited_by_is_set) {

@@ -1,6 +1,6 @@
 // What `await future` iterates: gives the future once, then its result.
-#include "futures/future.h"
 #include "futures/future_iter.h"
+#include "futures/future.h"
 #include "loop/loop.h"
 #include "py/stop_iteration.h"
 #include "py/types.h"
@@ -9,8 +9,7 @@ namespace penstock::py {
 namespace {
 
 struct FutureIter {
-    PyObject_HEAD
-    PyObject* future;  // nullptr once it has given its result
+    PyObject_HEAD PyObject* future;  // nullptr once it has given its result
     State* state;
 };
 

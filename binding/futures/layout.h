@@ -31,19 +31,19 @@ enum FutureState : int { kPending, kCancelled, kFinished };
 #endif
 
 #if PY_VERSION_HEX >= 0x030D0000
-#define PENSTOCK_FUTURE_HEAD                                                                   \
+#define PENSTOCK_FUTURE_HEAD                                                                    \
     PyObject_HEAD PyObject *loop, *callback0, *context0, *callbacks, *exception, *exception_tb, \
-        *result, *source_tb, *cancel_msg, *cancelled_exc;                                      \
+        *result, *source_tb, *cancel_msg, *cancelled_exc;                                       \
     PENSTOCK_FUTURE_TAIL
 #else
-#define PENSTOCK_FUTURE_HEAD                                                                   \
+#define PENSTOCK_FUTURE_HEAD                                                                    \
     PyObject_HEAD PyObject *loop, *callback0, *context0, *callbacks, *exception, *exception_tb, \
-        *result, *source_tb, *cancel_msg;                                                      \
-    int state;                                                                                 \
-    int log_tb;                                                                                \
-    int blocking;                                                                              \
-    PyObject* dict;                                                                            \
-    PyObject* weakrefs;                                                                        \
+        *result, *source_tb, *cancel_msg;                                                       \
+    int state;                                                                                  \
+    int log_tb;                                                                                 \
+    int blocking;                                                                               \
+    PyObject* dict;                                                                             \
+    PyObject* weakrefs;                                                                         \
     PyObject* cancelled_exc;
 #endif
 

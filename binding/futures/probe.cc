@@ -121,7 +121,8 @@ const char* check_futures(const Objects& objects) noexcept {
 #if PY_VERSION_HEX < 0x030D0000
     PENSTOCK_EXPECT(pending->dict != nullptr && PyDict_CheckExact(pending->dict));
     PENSTOCK_EXPECT(PyDict_GetItemString(pending->dict, "attribute") == objects["mark"]);
-    PENSTOCK_EXPECT(pending->weakrefs == nullptr && objects.future("referred")->weakrefs != nullptr);
+    PENSTOCK_EXPECT(pending->weakrefs == nullptr &&
+                    objects.future("referred")->weakrefs != nullptr);
 #endif
     const BaseFuture* finished = objects.future("finished");
     PENSTOCK_EXPECT(finished->state == kFinished && finished->result == objects["mark"]);
@@ -181,8 +182,8 @@ const char* check_context(const Objects& objects) noexcept {
     PyObject* before = thread->context;
     if (PyContext_Enter(twin.get()) < 0) return "PyContext_Enter()";
     const auto* entered = reinterpret_cast<ContextObject*>(twin.get());
-    bool is_entered = entered->entered && thread->context == twin.get() &&
-                      object(entered->previous) == before;
+    bool is_entered =
+        entered->entered && thread->context == twin.get() && object(entered->previous) == before;
     PyContext_Exit(twin.get());
     PENSTOCK_EXPECT(is_entered);
     PENSTOCK_EXPECT(thread->context == before && !entered->entered);
@@ -193,20 +194,21 @@ const char* check_context(const Objects& objects) noexcept {
 // Where the thread state keeps the running task: behind its public part, found by its value.
 const char* find_running_task(State* state, const Objects& objects) noexcept {
     Ref<> asyncio = Ref<>::steal(PyImport_ImportModule("_asyncio"));
-    Ref<> ran = Ref<>::steal(PyObject_CallMethod(asyncio.get(), "_set_running_loop", "O", objects["loop"]));
-    Ref<> entered = Ref<>::steal(PyObject_CallMethod(asyncio.get(), "_enter_task", "OO", objects["loop"],
-                                                     objects["waiting"]));
+    Ref<> ran =
+        Ref<>::steal(PyObject_CallMethod(asyncio.get(), "_set_running_loop", "O", objects["loop"]));
+    Ref<> entered = Ref<>::steal(PyObject_CallMethod(asyncio.get(), "_enter_task", "OO",
+                                                     objects["loop"], objects["waiting"]));
     auto* thread = reinterpret_cast<char*>(PyThreadState_Get());
     constexpr Py_ssize_t kFarthest = 512;
     Py_ssize_t found = 0, hits = 0;
-    for (Py_ssize_t offset = sizeof(PyThreadState); offset < Py_ssize_t(sizeof(PyThreadState)) + kFarthest;
-         offset += sizeof(PyObject*)) {
+    for (Py_ssize_t offset = sizeof(PyThreadState);
+         offset < Py_ssize_t(sizeof(PyThreadState)) + kFarthest; offset += sizeof(PyObject*)) {
         if (*reinterpret_cast<PyObject**>(thread + offset) != objects["waiting"]) continue;
         found = offset;
         ++hits;
     }
-    Ref<> left = Ref<>::steal(PyObject_CallMethod(asyncio.get(), "_leave_task", "OO", objects["loop"],
-                                                  objects["waiting"]));
+    Ref<> left = Ref<>::steal(PyObject_CallMethod(asyncio.get(), "_leave_task", "OO",
+                                                  objects["loop"], objects["waiting"]));
     ran = Ref<>::steal(PyObject_CallMethod(asyncio.get(), "_set_running_loop", "O", Py_None));
     PENSTOCK_EXPECT(entered && left && ran);
     PENSTOCK_EXPECT(hits == 1);
@@ -218,8 +220,9 @@ const char* find_running_task(State* state, const Objects& objects) noexcept {
 
 bool set_reason(State* state, const char* what, const char* expectation) noexcept {
     PyErr_Clear();
-    Py_XSETREF(state->why_stock,
-               PyUnicode_FromFormat("the layout of %s is not the expected one: %s", what, expectation));
+    Py_XSETREF(
+        state->why_stock,
+        PyUnicode_FromFormat("the layout of %s is not the expected one: %s", what, expectation));
     return state->why_stock != nullptr;
 }
 
@@ -243,7 +246,8 @@ bool probe_layout(State* state) noexcept {
         Ref<> error = Ref<>::steal(take_exception());
         Ref<> text = Ref<>::steal(PyObject_Repr(error.get()));
         const char* utf8 = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
-        return set_reason(state, "asyncio's Future and Task", utf8 != nullptr ? utf8 : "the probe failed");
+        return set_reason(state, "asyncio's Future and Task",
+                          utf8 != nullptr ? utf8 : "the probe failed");
     }
     Objects objects(globals.get());
     const char* expectation = check_futures(objects);

@@ -73,8 +73,8 @@ PyObject* task_record(PyObject* module, PyObject* candidate) {
     const char* cancel_kind = record.cancel_kind == CancelKind::kRequest ? "request" : nullptr;
     return Py_BuildValue(
         "{s:K,s:N,s:O,s:i,s:z,s:O,s:N,s:N,s:N,s:z}", "id",
-        static_cast<unsigned long long>(record.id), "parent", id_or_none(record.parent), "spawn_code",
-        record.spawn_code != nullptr ? record.spawn_code : Py_None, "spawn_offset",
+        static_cast<unsigned long long>(record.id), "parent", id_or_none(record.parent),
+        "spawn_code", record.spawn_code != nullptr ? record.spawn_code : Py_None, "spawn_offset",
         static_cast<int>(record.spawn_offset), "wait_kind", name_of(record.wait_kind), "waits_for",
         task->waiter != nullptr ? task->waiter : Py_None, "since",
         waits ? PyFloat_FromDouble(static_cast<double>(record.since) / 1e9) : Py_NewRef(Py_None),

@@ -23,11 +23,11 @@ enum class CancelKind : std::uint8_t {
 };
 
 struct TaskRecord {
-    std::uint64_t id;         // counts all tasks of the interpreter; also the N of "Task-N"
-    std::uint64_t parent;     // the task that made it, 0 for none
-    std::uint64_t waker;      // the task that woke it last, 0 for a callback or the loop
-    std::uint64_t canceller;  // the task that cancelled it last, 0 for a callback or none
-    PyObject* spawn_code;     // where it was made: code object, or nullptr
+    std::uint64_t id;           // counts all tasks of the interpreter; also the N of "Task-N"
+    std::uint64_t parent;       // the task that made it, 0 for none
+    std::uint64_t waker;        // the task that woke it last, 0 for a callback or the loop
+    std::uint64_t canceller;    // the task that cancelled it last, 0 for a callback or none
+    PyObject* spawn_code;       // where it was made: code object, or nullptr
     std::int32_t spawn_offset;  // and offset in bytes of the instruction
     WaitKind wait_kind;
     CancelKind cancel_kind;

@@ -84,14 +84,15 @@ bool start_eagerly(Loop* loop, Task* task) noexcept;
 int init(PyObject* self, PyObject* args, PyObject* kwargs) {
     State* state = state_of_type(Py_TYPE(self));
     if (state == nullptr) return -1;
-    static const char* const keywords[] = {"coro", "loop", "name", "context", "eager_start", nullptr};
+    static const char* const keywords[] = {"coro",    "loop",        "name",
+                                           "context", "eager_start", nullptr};
     PyObject *coro, *loop_object = Py_None, *name = Py_None, *context = Py_None;
     int eager_start = 0;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OOOp:Task", const_cast<char**>(keywords),
                                      &coro, &loop_object, &name, &context, &eager_start))
         return -1;
-    Loop* loop = find_native_loop(
-        state, loop_object == Py_None ? object(running_loop(state)) : loop_object);
+    Loop* loop =
+        find_native_loop(state, loop_object == Py_None ? object(running_loop(state)) : loop_object);
     Task* task = as_task(self);
     if (task->native != nullptr) unlink_task(task);
     task->native = nullptr;
@@ -231,7 +232,8 @@ PyObject* get_context(PyObject* self, PyObject*) {
 }
 
 PyMethodDef methods[] = {
-    {"cancel", method(cancel), kFast, "Request that this task cancel itself (see asyncio.Task.cancel)."},
+    {"cancel", method(cancel), kFast,
+     "Request that this task cancel itself (see asyncio.Task.cancel)."},
     {"result", future_result_method, METH_NOARGS, "Return the result of the task's coroutine."},
     {"done", future_done, METH_NOARGS, "Return True if the task is done."},
     {"get_context", get_context, METH_NOARGS, "The contextvars.Context that the task runs in."},
@@ -362,7 +364,8 @@ PyObject* live_tasks([[maybe_unused]] PyObject* module, PyObject*) {
 #if PY_VERSION_HEX < 0x030E0000
     ListNode* head = &state_of(module)->tasks;
     for (ListNode* node = head->next; node != head; node = node->next) {
-        auto* task = reinterpret_cast<PyObject*>(reinterpret_cast<char*>(node) - offsetof(Task, node));
+        auto* task =
+            reinterpret_cast<PyObject*>(reinterpret_cast<char*>(node) - offsetof(Task, node));
         if (PyList_Append(list, task) < 0) {
             Py_DECREF(list);
             return nullptr;
@@ -396,8 +399,7 @@ PyObject* create_task(PyObject* module, PyObject* const* args, Py_ssize_t count,
 }
 
 bool add_task_type(PyObject* module, State* state) {
-    Ref<> bases = Ref<>::steal(
-        PyTuple_Pack(2, object(state->base_task), object(state->future)));
+    Ref<> bases = Ref<>::steal(PyTuple_Pack(2, object(state->base_task), object(state->future)));
     return bases && add_type(module, spec, bases.get(), state->task);
 }
 

@@ -36,7 +36,8 @@ PyObject* outcome_of_wait(Loop* loop, Task* task) noexcept {
     }
     if (task->must_cancel) [[unlikely]] {
         task->must_cancel = 0;
-        if (exception == nullptr || !PyErr_GivenExceptionMatches(exception, state->cancelled_error)) {
+        if (exception == nullptr ||
+            !PyErr_GivenExceptionMatches(exception, state->cancelled_error)) {
             raise_cancelled(state, as_base(task));
             Py_XSETREF(exception, take_exception());
         }
@@ -45,7 +46,8 @@ PyObject* outcome_of_wait(Loop* loop, Task* task) noexcept {
 }
 
 // Takes over `exception`.
-PySendResult throw_into(Loop* loop, PyObject* coro, PyObject* exception, PyObject** result) noexcept {
+PySendResult throw_into(Loop* loop, PyObject* coro, PyObject* exception,
+                        PyObject** result) noexcept {
     *result = PyObject_CallMethodOneArg(coro, loop->state->str_throw_, exception);
     Py_DECREF(exception);
     if (*result != nullptr) return PYGEN_NEXT;
@@ -77,20 +79,23 @@ void wait_for_foreign(Loop* loop, Task* task, PyObject* future) noexcept {
     if (!materialise_context(task)) return fail_soon(loop, task, {});
     Ref<> wake_up = Ref<>::steal(new_wake_up(object(task)));
     PyObject* args[] = {future, wake_up.get(), task->context};
-    Ref<> added = Ref<>::steal(wake_up ? PyObject_VectorcallMethod(
-        state->str_add_done_callback, args, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET,
-        state->context_keyword) : nullptr);
+    Ref<> added =
+        Ref<>::steal(wake_up ? PyObject_VectorcallMethod(state->str_add_done_callback, args,
+                                                         2 | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                                                         state->context_keyword)
+                             : nullptr);
     if (!added) {
         Py_DECREF(future);
         return fail_soon(loop, task, {});
     }
     task->waiter = future;
     task->record.wait_kind = WaitKind::kForeign;
-    if (PyObject_TypeCheck(future, state->base_future) || PyObject_TypeCheck(future, state->base_task))
+    if (PyObject_TypeCheck(future, state->base_future) ||
+        PyObject_TypeCheck(future, state->base_task))
         add_awaited_by(as_base(future), object(task));
     else if (state->future_add_to_awaited_by != nullptr) {
-        Ref<> done = Ref<>::steal(PyObject_CallFunctionObjArgs(state->future_add_to_awaited_by, future,
-                                                               object(task), nullptr));
+        Ref<> done = Ref<>::steal(PyObject_CallFunctionObjArgs(state->future_add_to_awaited_by,
+                                                               future, object(task), nullptr));
         if (!done) PyErr_Clear();
     }
     if (task->must_cancel) {
@@ -259,8 +264,8 @@ void step_task(Loop* loop, Task* task) noexcept {
     PySendResult sent = PYGEN_ERROR;
     bool is_bare = task->vars != nullptr;
     PyObject*& context = is_bare ? task->vars : task->context;
-    bool entered = run_in_context(loop, context, true,
-                                  [&] { sent = resume(loop, task, thrown, &yielded); });
+    bool entered =
+        run_in_context(loop, context, true, [&] { sent = resume(loop, task, thrown, &yielded); });
     loop->stepping = nullptr;
     if (is_bare && is_context(task->vars)) [[unlikely]] {
         // Somebody has kept the context object of this step: it is the task's own from now on.

@@ -22,9 +22,10 @@ void write_current_task(Loop* loop, PyObject* task) noexcept {
     }
 #else
     if (state->current_tasks != nullptr) {
-        int error = task != nullptr
-                        ? _PyDict_SetItem_KnownHash(state->current_tasks, object(loop), task, loop->hash)
-                        : _PyDict_DelItem_KnownHash(state->current_tasks, object(loop), loop->hash);
+        int error =
+            task != nullptr
+                ? _PyDict_SetItem_KnownHash(state->current_tasks, object(loop), task, loop->hash)
+                : _PyDict_DelItem_KnownHash(state->current_tasks, object(loop), loop->hash);
         if (error < 0) PyErr_Clear();  // KeyError: somebody has left for us
     }
 #endif

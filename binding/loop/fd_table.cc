@@ -50,8 +50,7 @@ int FdTable::Entry::traverse(visitproc visit, void* arg) const noexcept {
 
 void FdTable::Entry::serve(Ready direction) noexcept {
     if (Handle* called = handle(direction); called != nullptr)
-        loop_->reactor->push_completed(
-            make_word(WordKind::kHandle, Py_NewRef(object(called))));
+        loop_->reactor->push_completed(make_word(WordKind::kHandle, Py_NewRef(object(called))));
     PyObject* waiting = std::exchange(waiters(direction), nullptr);
     if (waiting == nullptr) return;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(waiting); ++i) {
@@ -65,7 +64,8 @@ void FdTable::Entry::on_ready(Ready events) noexcept {
     if (has(events, Ready::kRead)) serve(Ready::kRead);
     if (has(events, Ready::kWrite)) serve(Ready::kWrite);
     // Level-triggered: what nobody wants would come back in every turn.
-    if (is_unwanted && loop_->reactor->backend().watch(fd_, wanted(), *this) == 0) armed_ = wanted();
+    if (is_unwanted && loop_->reactor->backend().watch(fd_, wanted(), *this) == 0)
+        armed_ = wanted();
 }
 
 FdTable::Entry& FdTable::entry(int fd) {

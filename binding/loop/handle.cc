@@ -115,8 +115,7 @@ void report_failure(Handle* handle) noexcept {
     const char* text = message ? PyUnicode_AsUTF8(message.get()) : nullptr;
     if (text == nullptr) PyErr_Clear();
     report_exception(loop, text != nullptr ? text : "Exception in callback", exception,
-                     {{"handle", object(handle)},
-                      {"source_traceback", handle->source_traceback}});
+                     {{"handle", object(handle)}, {"source_traceback", handle->source_traceback}});
 }
 
 // ---- type ------------------------------------------------------------------------------------
@@ -184,8 +183,8 @@ PyObject* get_context(PyObject* self, PyObject*) {
 PyObject* repr(PyObject* self) {
     Handle* handle = as_handle(self);
     const char* name = handle->is_timer ? "TimerHandle" : "Handle";
-    Ref<> parts = Ref<>::steal(PyUnicode_FromFormat(
-        "%s%s", name, handle->is_cancelled ? " cancelled" : ""));
+    Ref<> parts =
+        Ref<>::steal(PyUnicode_FromFormat("%s%s", name, handle->is_cancelled ? " cancelled" : ""));
     if (!parts) return nullptr;
     if (handle->is_timer) {
         Ref<> when = Ref<>::steal(PyFloat_FromDouble(static_cast<TimerHandle*>(handle)->when));
@@ -196,9 +195,8 @@ PyObject* repr(PyObject* self) {
     if (handle->callback != nullptr) {
         Ref<> args = Ref<>::steal(args_tuple(handle));
         if (!args) return nullptr;
-        Ref<> source = Ref<>::steal(
-            PyObject_CallFunctionObjArgs(handle->loop->state->format_callback_source,
-                                         handle->callback, args.get(), nullptr));
+        Ref<> source = Ref<>::steal(PyObject_CallFunctionObjArgs(
+            handle->loop->state->format_callback_source, handle->callback, args.get(), nullptr));
         if (!source) return nullptr;
         parts = Ref<>::steal(PyUnicode_FromFormat("%U %U", parts.get(), source.get()));
         if (!parts) return nullptr;
@@ -208,8 +206,8 @@ PyObject* repr(PyObject* self) {
         Ref<> file = Ref<>::steal(frame ? PySequence_GetItem(frame.get(), 0) : nullptr);
         Ref<> line = Ref<>::steal(file ? PySequence_GetItem(frame.get(), 1) : nullptr);
         if (!line) return nullptr;
-        parts = Ref<>::steal(PyUnicode_FromFormat("%U created at %S:%S", parts.get(), file.get(),
-                                                  line.get()));
+        parts = Ref<>::steal(
+            PyUnicode_FromFormat("%U created at %S:%S", parts.get(), file.get(), line.get()));
         if (!parts) return nullptr;
     }
     return PyUnicode_FromFormat("<%U>", parts.get());
@@ -253,7 +251,8 @@ PyObject* get_scheduled(PyObject* self, void*) {
 }
 
 bool same_callback(Handle* a, Handle* b, bool& same) noexcept {
-    if (a->is_cancelled != b->is_cancelled || (a->callback == nullptr) != (b->callback == nullptr)) {
+    if (a->is_cancelled != b->is_cancelled ||
+        (a->callback == nullptr) != (b->callback == nullptr)) {
         same = false;
         return true;
     }
@@ -332,8 +331,9 @@ PyGetSetDef timer_attributes[] = {
     {"_scheduled", get_scheduled, nullptr, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
-PyMemberDef members[] = {{"__weaklistoffset__", T_PYSSIZET, offsetof(Handle, weakrefs), READONLY, nullptr},
-                         {nullptr, 0, 0, 0, nullptr}};
+PyMemberDef members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Handle, weakrefs), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr}};
 
 PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("A callback that a loop will call.")},
                        {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
@@ -345,22 +345,24 @@ PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("A callback that a loop wil
                        {Py_tp_members, members},
                        {0, nullptr}};
 
-PyType_Slot timer_slots[] = {{Py_tp_doc, const_cast<char*>("A callback that a loop will call at a given time.")},
-                             {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
-                             {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
-                             {Py_tp_clear, reinterpret_cast<void*>(clear)},
-                             {Py_tp_repr, reinterpret_cast<void*>(repr)},
-                             {Py_tp_richcompare, reinterpret_cast<void*>(compare)},
-                             {Py_tp_hash, reinterpret_cast<void*>(hash)},
-                             {Py_tp_methods, timer_methods},
-                             {Py_tp_getset, timer_attributes},
-                             {Py_tp_members, members},
-                             {0, nullptr}};
+PyType_Slot timer_slots[] = {
+    {Py_tp_doc, const_cast<char*>("A callback that a loop will call at a given time.")},
+    {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+    {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
+    {Py_tp_clear, reinterpret_cast<void*>(clear)},
+    {Py_tp_repr, reinterpret_cast<void*>(repr)},
+    {Py_tp_richcompare, reinterpret_cast<void*>(compare)},
+    {Py_tp_hash, reinterpret_cast<void*>(hash)},
+    {Py_tp_methods, timer_methods},
+    {Py_tp_getset, timer_attributes},
+    {Py_tp_members, members},
+    {0, nullptr}};
 
 constexpr unsigned long kFlags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
                                  Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE;
 PyType_Spec spec = {"penstock._core.Handle", sizeof(Handle), 0, kFlags, slots};
-PyType_Spec timer_spec = {"penstock._core.TimerHandle", sizeof(TimerHandle), 0, kFlags, timer_slots};
+PyType_Spec timer_spec = {"penstock._core.TimerHandle", sizeof(TimerHandle), 0, kFlags,
+                          timer_slots};
 
 }  // namespace
 

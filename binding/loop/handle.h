@@ -13,19 +13,18 @@ struct Handle {
     static constexpr Py_ssize_t kInlineArgs = 3;
     static constexpr std::uint8_t kArgsInTuple = 255;
 
-    PyObject_HEAD
-    Loop* loop;         // strong
-    PyObject* callback; // nullptr once cancelled or run
-    PyObject* context;  // vars or Context: see py/context.h
+    PyObject_HEAD Loop* loop;  // strong
+    PyObject* callback;        // nullptr once cancelled or run
+    PyObject* context;         // vars or Context: see py/context.h
     PyObject* args[kInlineArgs];
     PyObject* source_traceback;  // in debug mode
     PyObject* weakrefs;
     std::uint8_t arg_count;
     bool is_cancelled;
     bool is_timer;
-    bool is_queued;   // in the timer heap
+    bool is_queued;  // in the timer heap
     bool is_running;
-    bool persists;    // runs again and again: a reader or writer
+    bool persists;  // runs again and again: a reader or writer
 };
 
 struct TimerHandle : Handle {

@@ -25,7 +25,8 @@ bool has_own_call_soon(Loop* loop) noexcept {
     if (loop->dict != nullptr && PyDict_GetItemWithError(loop->dict, name) != nullptr) return false;
     PyObject* found = _PyType_Lookup(Py_TYPE(object(loop)), name);
     return found != nullptr && Py_IS_TYPE(found, &PyMethodDescr_Type) &&
-           reinterpret_cast<PyMethodDescrObject*>(found)->d_method->ml_meth == method(loop_call_soon);
+           reinterpret_cast<PyMethodDescrObject*>(found)->d_method->ml_meth ==
+               method(loop_call_soon);
 }
 
 int setattro(PyObject* self, PyObject* name, PyObject* value) {
@@ -139,7 +140,9 @@ PyObject* stop(PyObject* self, PyObject*) {
     Py_RETURN_NONE;
 }
 
-PyObject* is_running(PyObject* self, PyObject*) { return PyBool_FromLong(as_loop(self)->is_running); }
+PyObject* is_running(PyObject* self, PyObject*) {
+    return PyBool_FromLong(as_loop(self)->is_running);
+}
 PyObject* is_closed(PyObject* self, PyObject*) { return PyBool_FromLong(as_loop(self)->is_closed); }
 PyObject* get_debug(PyObject* self, PyObject*) { return PyBool_FromLong(as_loop(self)->is_debug); }
 
@@ -182,11 +185,13 @@ PyObject* signal_fd(PyObject* self, PyObject*) {
 }
 
 PyMethodDef methods[] = {
-    {"call_soon", method(loop_call_soon), kFast, "Call callback(*args) in the next turn of the loop."},
+    {"call_soon", method(loop_call_soon), kFast,
+     "Call callback(*args) in the next turn of the loop."},
     {"call_soon_threadsafe", method(loop_call_soon_threadsafe), kFast,
      "As call_soon(), from any thread."},
     {"call_later", method(loop_call_later), kFast, "Call callback(*args) after `delay` seconds."},
-    {"call_at", method(loop_call_at), kFast, "Call callback(*args) at `when`, in seconds of time()."},
+    {"call_at", method(loop_call_at), kFast,
+     "Call callback(*args) at `when`, in seconds of time()."},
     {"time", loop_time, METH_NOARGS, "The loop's clock, in seconds (time.monotonic())."},
     {"create_future", loop_create_future, METH_NOARGS, "A new Future attached to the loop."},
     {"create_task", method(loop_create_task), kFast, "Schedule a coroutine; return its Task."},
@@ -197,8 +202,10 @@ PyMethodDef methods[] = {
     {"is_closed", is_closed, METH_NOARGS, "Whether the loop has been closed."},
     {"get_debug", get_debug, METH_NOARGS, "Whether debug mode is on."},
     {"set_debug", set_debug, METH_O, "Turn debug mode on or off."},
-    {"add_reader", method(loop_add_reader), METH_FASTCALL, "Call callback(*args) whenever fd can be read."},
-    {"add_writer", method(loop_add_writer), METH_FASTCALL, "Call callback(*args) whenever fd can be written."},
+    {"add_reader", method(loop_add_reader), METH_FASTCALL,
+     "Call callback(*args) whenever fd can be read."},
+    {"add_writer", method(loop_add_writer), METH_FASTCALL,
+     "Call callback(*args) whenever fd can be written."},
     {"remove_reader", loop_remove_reader, METH_O, "Undo add_reader(); whether there was one."},
     {"remove_writer", loop_remove_writer, METH_O, "Undo add_writer(); whether there was one."},
     {"_run", loop_run, METH_NOARGS, nullptr},
@@ -279,7 +286,8 @@ PyObject* loop_create_future(PyObject* self, PyObject*) {
         return new_future(loop);
     Ref<> keywords = Ref<>::steal(PyDict_New());
     Ref<> none = Ref<>::steal(PyTuple_New(0));
-    if (!keywords || !none || PyDict_SetItem(keywords.get(), state->str_loop, self) < 0) return nullptr;
+    if (!keywords || !none || PyDict_SetItem(keywords.get(), state->str_loop, self) < 0)
+        return nullptr;
     PyTypeObject* type = state->native_task ? state->future : state->base_future;
     return PyObject_Call(object(type), none.get(), keywords.get());
 }
@@ -303,7 +311,8 @@ PyObject* stock_task(Loop* loop, PyObject* coro, PyObject* name, PyObject* conte
 }
 
 // What the user's factory makes. Before 3.13.3 asyncio does not pass it the name but sets it.
-PyObject* factory_task(Loop* loop, PyObject* const* args, Py_ssize_t count, PyObject* names) noexcept {
+PyObject* factory_task(Loop* loop, PyObject* const* args, Py_ssize_t count,
+                       PyObject* names) noexcept {
     State* state = loop->state;
     PyObject* self = object(loop);
     Ref<> factory = Ref<>::borrow(loop->task_factory);
@@ -316,9 +325,11 @@ PyObject* factory_task(Loop* loop, PyObject* const* args, Py_ssize_t count, PyOb
     for (Py_ssize_t i = 0; i < given.count(); ++i) {
         if (given.is(i, state->str_name)) name = given.value(i);
         bool skips = given.is(i, state->str_name) ? !kPassesName
-                     : given.is(i, state->str_context) ? given.value(i) == Py_None && !kPassesName
-                                                       : given.is(i, state->str_eager_start) && given.value(i) == Py_None;
-        if (!skips && PyDict_SetItem(keywords.get(), given.name(i), given.value(i)) < 0) return nullptr;
+                     : given.is(i, state->str_context)
+                         ? given.value(i) == Py_None && !kPassesName
+                         : given.is(i, state->str_eager_start) && given.value(i) == Py_None;
+        if (!skips && PyDict_SetItem(keywords.get(), given.name(i), given.value(i)) < 0)
+            return nullptr;
     }
     Ref<> task = Ref<>::steal(PyObject_Call(factory.get(), call_args.get(), keywords.get()));
     if (!task || kPassesName || name == nullptr || name == Py_None) return task.release();
@@ -334,7 +345,8 @@ PyObject* factory_task(Loop* loop, PyObject* const* args, Py_ssize_t count, PyOb
 
 }  // namespace
 
-PyObject* loop_create_task(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+PyObject* loop_create_task(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                           PyObject* names) {
     Loop* loop = as_loop(self);
     State* state = loop->state;
     if (!check_open(loop)) return nullptr;
@@ -342,14 +354,18 @@ PyObject* loop_create_task(PyObject* self, PyObject* const* args, Py_ssize_t cou
     PyObject* first[] = {nullptr};
     PyObject *name = nullptr, *context = nullptr, *eager_start = nullptr;
     if (count > 1 || count + given.count() == 0) {
-        PyErr_Format(PyExc_TypeError, "create_task() takes exactly 1 positional argument (%zd given)", count);
+        PyErr_Format(PyExc_TypeError,
+                     "create_task() takes exactly 1 positional argument (%zd given)", count);
         return nullptr;
     }
     if (count == 1) first[0] = args[0];
     for (Py_ssize_t i = 0; i < given.count(); ++i) {
-        if (given.is(i, state->str_name)) name = given.value(i);
-        else if (given.is(i, state->str_context)) context = given.value(i);
-        else if (given.is(i, state->str_eager_start)) eager_start = given.value(i);
+        if (given.is(i, state->str_name))
+            name = given.value(i);
+        else if (given.is(i, state->str_context))
+            context = given.value(i);
+        else if (given.is(i, state->str_eager_start))
+            eager_start = given.value(i);
         else if (count == 0 && PyUnicode_CompareWithASCIIString(given.name(i), "coro") == 0)
             first[0] = given.value(i);
         else if (loop->task_factory == Py_None) {
@@ -358,7 +374,8 @@ PyObject* loop_create_task(PyObject* self, PyObject* const* args, Py_ssize_t cou
         }
     }
     if (first[0] == nullptr) {
-        PyErr_SetString(PyExc_TypeError, "create_task() missing 1 required positional argument: 'coro'");
+        PyErr_SetString(PyExc_TypeError,
+                        "create_task() missing 1 required positional argument: 'coro'");
         return nullptr;
     }
     if (loop->task_factory != Py_None && count == 1) [[unlikely]]
@@ -397,14 +414,15 @@ PyObject* adopt_hot_methods(PyObject* module, PyObject* subclass) {
         PyErr_Format(PyExc_TypeError, "a subclass of Loop was expected, not %R", subclass);
         return nullptr;
     }
-    constexpr std::string_view kHot[] = {"call_soon", "call_soon_threadsafe", "call_later", "call_at",
-                                         "time",      "create_future",        "create_task"};
+    constexpr std::string_view kHot[] = {
+        "call_soon", "call_soon_threadsafe", "call_later", "call_at",
+        "time",      "create_future",        "create_task"};
     for (PyMethodDef& definition : methods) {
         if (definition.ml_name == nullptr ||
             std::find(std::begin(kHot), std::end(kHot), definition.ml_name) == std::end(kHot))
             continue;
-        Ref<> descriptor = Ref<>::steal(
-            PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(subclass), &definition));
+        Ref<> descriptor =
+            Ref<>::steal(PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(subclass), &definition));
         if (!descriptor ||
             PyObject_SetAttrString(subclass, definition.ml_name, descriptor.get()) < 0)
             return nullptr;

@@ -38,12 +38,11 @@ protected:
 };
 
 struct Loop {
-    PyObject_HEAD
-    State* state;
-    Reactor* reactor;        // nullptr once closed
-    FdTable* fds;            // watched by add_reader() and its like
-    Signals* signals;        // made when first asked for
-    Network* network;        // transports, accept loops, look-ups
+    PyObject_HEAD State* state;
+    Reactor* reactor;  // nullptr once closed
+    FdTable* fds;      // watched by add_reader() and its like
+    Signals* signals;  // made when first asked for
+    Network* network;  // transports, accept loops, look-ups
     Scratch scratch;
     PyThreadState* thread;   // while running
     Task* stepping;          // the native task whose step runs now
@@ -57,7 +56,7 @@ struct Loop {
     PyObject* dict;
     PyObject* weakrefs;
     bool is_running, is_stopping, is_closed, is_debug;
-    bool is_plain;           // call_soon() is ours: a wake may go to the ready queue directly
+    bool is_plain;  // call_soon() is ours: a wake may go to the ready queue directly
 };
 
 inline Loop* as_loop(PyObject* object) noexcept { return reinterpret_cast<Loop*>(object); }
@@ -153,7 +152,8 @@ PyObject* loop_call_later(PyObject* self, PyObject* const* args, Py_ssize_t coun
 PyObject* loop_call_at(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
 PyObject* loop_time(PyObject* self, PyObject*);
 PyObject* loop_create_future(PyObject* self, PyObject*);
-PyObject* loop_create_task(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
+PyObject* loop_create_task(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                           PyObject* names);
 PyObject* loop_set_task_factory(PyObject* self, PyObject* factory);
 PyObject* loop_get_task_factory(PyObject* self, PyObject*);
 PyObject* loop_run(PyObject* self, PyObject*);

@@ -10,9 +10,7 @@
 namespace penstock::py {
 namespace {
 
-Handle* handle_of(Word word) noexcept {
-    return reinterpret_cast<Handle*>(word & ~kWordKindMask);
-}
+Handle* handle_of(Word word) noexcept { return reinterpret_cast<Handle*>(word & ~kWordKindMask); }
 Task* task_of(Word word) noexcept { return reinterpret_cast<Task*>(word & ~kWordKindMask); }
 Sleep* sleep_of(Word word) noexcept { return reinterpret_cast<Sleep*>(word & ~kWordKindMask); }
 Completion* completion_of(Word word) noexcept {
@@ -34,7 +32,8 @@ void report_slow(Loop* loop, PyObject* what, double seconds) noexcept {
     PyObject* pending = take_exception();
     Ref<> log = Ref<>::steal(PyImport_ImportModule("asyncio.log"));
     Ref<> logger = Ref<>::steal(log ? PyObject_GetAttrString(log.get(), "logger") : nullptr);
-    Ref<> base_events = Ref<>::steal(logger ? PyImport_ImportModule("asyncio.base_events") : nullptr);
+    Ref<> base_events =
+        Ref<>::steal(logger ? PyImport_ImportModule("asyncio.base_events") : nullptr);
     (void)loop;
     Ref<> text;
     if (base_events && Py_TYPE(what) == loop->state->handle)
@@ -98,10 +97,8 @@ public:
         // current_task() of another thread's question is None while nothing runs.
         set_current_task(loop_, nullptr);
         int count;
-        Py_BEGIN_ALLOW_THREADS
-        count = backend.wait(timeout);
-        Py_END_ALLOW_THREADS
-        return count;
+        Py_BEGIN_ALLOW_THREADS count = backend.wait(timeout);
+        Py_END_ALLOW_THREADS return count;
     }
 
     bool interrupted() noexcept {
@@ -129,7 +126,8 @@ void drop_word(Loop*, Word word) noexcept {
 }
 
 bool take_failure(Loop* loop) noexcept {
-    if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) && !PyErr_ExceptionMatches(PyExc_SystemExit))
+    if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) &&
+        !PyErr_ExceptionMatches(PyExc_SystemExit))
         return false;
     Py_XSETREF(loop->failure, take_exception());
     return true;

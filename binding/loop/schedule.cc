@@ -48,7 +48,9 @@ bool check_callback(Loop* loop, const char* function, PyObject* callback) noexce
     int is_coroutine = PyObject_IsTrue(result.get());
     if (is_coroutine == 0) {
         Ref<> inspect = Ref<>::steal(PyImport_ImportModule("inspect"));
-        result = Ref<>::steal(inspect ? PyObject_CallMethod(inspect.get(), "iscoroutinefunction", "O", callback) : nullptr);
+        result = Ref<>::steal(
+            inspect ? PyObject_CallMethod(inspect.get(), "iscoroutinefunction", "O", callback)
+                    : nullptr);
         if (!result) return false;
         is_coroutine = PyObject_IsTrue(result.get());
     }
@@ -67,8 +69,9 @@ bool check_callback(Loop* loop, const char* function, PyObject* callback) noexce
 
 bool check_thread(Loop* loop) noexcept {
     if (!loop->is_running || loop->thread == PyThreadState_Get()) return true;
-    PyErr_SetString(PyExc_RuntimeError,
-                    "Non-thread-safe operation invoked on an event loop other than the current one");
+    PyErr_SetString(
+        PyExc_RuntimeError,
+        "Non-thread-safe operation invoked on an event loop other than the current one");
     return false;
 }
 
@@ -123,7 +126,8 @@ PyObject* loop_call_soon(PyObject* self, PyObject* const* args, Py_ssize_t count
         Py_RETURN_NONE;
     }
     if (loop->is_debug) [[unlikely]]
-        if (!check_thread(loop) || !check_callback(loop, "call_soon", call.callback)) return nullptr;
+        if (!check_thread(loop) || !check_callback(loop, "call_soon", call.callback))
+            return nullptr;
     return object(push_call(loop, call));
 }
 
@@ -132,7 +136,8 @@ PyObject* loop_call_soon_threadsafe(PyObject* self, PyObject* const* args, Py_ss
     Loop* loop = as_loop(self);
     Call call;
     if (!read_call(loop, "call_soon_threadsafe", 0, args, count, names, call)) return nullptr;
-    if (loop->is_debug && !check_callback(loop, "call_soon_threadsafe", call.callback)) return nullptr;
+    if (loop->is_debug && !check_callback(loop, "call_soon_threadsafe", call.callback))
+        return nullptr;
     // The context is that of this thread, not of the loop's.
     Ref<> context;
     if (call.context == nullptr || call.context == Py_None) {
@@ -146,7 +151,8 @@ PyObject* loop_call_soon_threadsafe(PyObject* self, PyObject* const* args, Py_ss
     return object(handle);
 }
 
-PyObject* loop_call_later(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+PyObject* loop_call_later(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                          PyObject* names) {
     Loop* loop = as_loop(self);
     if (count > 0 && args[0] == Py_None) {
         PyErr_SetString(PyExc_TypeError, "delay must not be None");
@@ -157,7 +163,8 @@ PyObject* loop_call_later(PyObject* self, PyObject* const* args, Py_ssize_t coun
     double delay = PyFloat_AsDouble(args[0]);
     if (delay == -1.0 && PyErr_Occurred()) return nullptr;
     if (loop->is_debug) [[unlikely]]
-        if (!check_thread(loop) || !check_callback(loop, "call_later", call.callback)) return nullptr;
+        if (!check_thread(loop) || !check_callback(loop, "call_later", call.callback))
+            return nullptr;
     return start_timer(loop, loop_seconds() + delay, call);
 }
 

@@ -16,13 +16,12 @@ namespace penstock::py {
 enum class SleepPhase : std::uint8_t { kNew, kYielded, kWaiting, kDelegated, kOver, kCancelled };
 
 struct Sleep {
-    PyObject_HEAD
-    State* state;
+    PyObject_HEAD State* state;
     PyObject* delay;
     PyObject* result;
-    PyObject* stock;           // the coroutine that it delegates to
+    PyObject* stock;  // the coroutine that it delegates to
     PyObject* cancel_message;
-    Task* task;                // strong: waits for us
+    Task* task;  // strong: waits for us
     PyObject* weakrefs;
     SleepPhase phase;
 };
@@ -54,9 +53,9 @@ PySendResult delegate(Sleep* sleep, PyObject* value, PyObject** result) noexcept
 }
 
 PySendResult start_delegating(Sleep* sleep, PyObject** result) noexcept {
-    sleep->stock = PyObject_CallFunctionObjArgs(
-        sleep->state->stock_sleep, sleep->delay,
-        sleep->result != nullptr ? sleep->result : Py_None, nullptr);
+    sleep->stock =
+        PyObject_CallFunctionObjArgs(sleep->state->stock_sleep, sleep->delay,
+                                     sleep->result != nullptr ? sleep->result : Py_None, nullptr);
     if (sleep->stock == nullptr) return fail(sleep, result);
     sleep->phase = SleepPhase::kDelegated;
     return delegate(sleep, Py_None, result);
@@ -101,7 +100,8 @@ PySendResult am_send(PyObject* self, PyObject* value, PyObject** result) {
     switch (sleep->phase) {
         case SleepPhase::kNew:
             if (value != Py_None) {
-                PyErr_SetString(PyExc_TypeError, "can't send non-None value to a just-started coroutine");
+                PyErr_SetString(PyExc_TypeError,
+                                "can't send non-None value to a just-started coroutine");
                 return fail(sleep, result);
             }
             return start(sleep, result);
@@ -149,7 +149,9 @@ PyObject* throw_into(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     if (sleep->phase == SleepPhase::kDelegated) {
         Ref<> stock = Ref<>::borrow(sleep->stock);
         Ref<> bound = Ref<>::steal(PyObject_GetAttr(stock.get(), sleep->state->str_throw_));
-        PyObject* given = bound ? PyObject_Vectorcall(bound.get(), args, static_cast<std::size_t>(count), nullptr) : nullptr;
+        PyObject* given =
+            bound ? PyObject_Vectorcall(bound.get(), args, static_cast<std::size_t>(count), nullptr)
+                  : nullptr;
         if (given == nullptr) sleep->phase = SleepPhase::kOver;
         return given;
     }
@@ -231,12 +233,10 @@ void dealloc(PyObject* self) {
     Py_DECREF(object(type));
 }
 
-PyMethodDef methods[] = {{"send", send, METH_O, nullptr},
-                         {"throw", method(throw_into), METH_FASTCALL, nullptr},
-                         {"close", close, METH_NOARGS, nullptr},
-                         {"cancel", method(cancel), kFast, nullptr},
-                         {"done", done, METH_NOARGS, nullptr},
-                         {nullptr, nullptr, 0, nullptr}};
+PyMethodDef methods[] = {
+    {"send", send, METH_O, nullptr},        {"throw", method(throw_into), METH_FASTCALL, nullptr},
+    {"close", close, METH_NOARGS, nullptr}, {"cancel", method(cancel), kFast, nullptr},
+    {"done", done, METH_NOARGS, nullptr},   {nullptr, nullptr, 0, nullptr}};
 
 PyGetSetDef attributes[] = {{"__name__", get_name, nullptr, nullptr, nullptr},
                             {"__qualname__", get_name, nullptr, nullptr, nullptr},
@@ -247,21 +247,24 @@ PyGetSetDef attributes[] = {{"__name__", get_name, nullptr, nullptr, nullptr},
                             {"cr_suspended", get_suspended, nullptr, nullptr, nullptr},
                             {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
-PyMemberDef members[] = {{"__weaklistoffset__", T_PYSSIZET, offsetof(Sleep, weakrefs), READONLY, nullptr},
-                         {nullptr, 0, 0, 0, nullptr}};
+PyMemberDef members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Sleep, weakrefs), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr}};
 
-PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("What asyncio.sleep() returns: a coroutine in all but its type.")},
-                       {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
-                       {Py_tp_finalize, reinterpret_cast<void*>(finalize)},
-                       {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
-                       {Py_tp_clear, reinterpret_cast<void*>(clear)},
-                       {Py_am_await, reinterpret_cast<void*>(PyObject_SelfIter)},
-                       {Py_am_send, reinterpret_cast<void*>(am_send)},
-                       {Py_tp_iternext, reinterpret_cast<void*>(next)},
-                       {Py_tp_methods, methods},
-                       {Py_tp_getset, attributes},
-                       {Py_tp_members, members},
-                       {0, nullptr}};
+PyType_Slot slots[] = {
+    {Py_tp_doc,
+     const_cast<char*>("What asyncio.sleep() returns: a coroutine in all but its type.")},
+    {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+    {Py_tp_finalize, reinterpret_cast<void*>(finalize)},
+    {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
+    {Py_tp_clear, reinterpret_cast<void*>(clear)},
+    {Py_am_await, reinterpret_cast<void*>(PyObject_SelfIter)},
+    {Py_am_send, reinterpret_cast<void*>(am_send)},
+    {Py_tp_iternext, reinterpret_cast<void*>(next)},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, attributes},
+    {Py_tp_members, members},
+    {0, nullptr}};
 
 PyType_Spec spec = {"penstock._core.Sleep", sizeof(Sleep), 0,
                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
@@ -309,7 +312,8 @@ PyObject* sleep_exception(PyObject* self) noexcept {
 }
 
 void finish_sleep(Loop* loop, Sleep* sleep) noexcept {
-    Task* task = sleep->phase == SleepPhase::kWaiting ? std::exchange(sleep->task, nullptr) : nullptr;
+    Task* task =
+        sleep->phase == SleepPhase::kWaiting ? std::exchange(sleep->task, nullptr) : nullptr;
     if (task != nullptr) {
         task->record.waker = 0;
         push_task(loop, task);
@@ -319,7 +323,8 @@ void finish_sleep(Loop* loop, Sleep* sleep) noexcept {
     Py_DECREF(object(sleep));
 }
 
-PyObject* sleep_function(PyObject* module, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+PyObject* sleep_function(PyObject* module, PyObject* const* args, Py_ssize_t count,
+                         PyObject* names) {
     State* state = state_of(module);
     PyObject* delay = count > 0 ? args[0] : nullptr;
     PyObject* result = count > 1 ? args[1] : nullptr;
@@ -334,7 +339,8 @@ PyObject* sleep_function(PyObject* module, PyObject* const* args, Py_ssize_t cou
             is_odd = true;
     }
     if (is_odd || delay == nullptr)  // the stock function words the TypeError
-        return PyObject_Vectorcall(state->stock_sleep, args, static_cast<std::size_t>(count), names);
+        return PyObject_Vectorcall(state->stock_sleep, args, static_cast<std::size_t>(count),
+                                   names);
     PyObject* made = state->free_sleeps.pop();
     if (made == nullptr) {
         made = PyObject_GC_New(PyObject, state->sleep);

@@ -18,7 +18,8 @@ int visit_sleep(Sleep* sleep, visitproc visit, void* arg) noexcept;
 void finish_sleep(Loop* loop, Sleep* sleep) noexcept;
 
 // sleep(delay, result=None)
-PyObject* sleep_function(PyObject* module, PyObject* const* args, Py_ssize_t count, PyObject* names);
+PyObject* sleep_function(PyObject* module, PyObject* const* args, Py_ssize_t count,
+                         PyObject* names);
 
 bool add_sleep_type(PyObject* module, State* state);
 

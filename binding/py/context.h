@@ -18,8 +18,7 @@
 namespace penstock::py {
 
 struct ContextObject {
-    PyObject_HEAD
-    ContextObject* previous;
+    PyObject_HEAD ContextObject* previous;
     PyObject* vars;
     PyObject* weakrefs;
     int entered;
@@ -98,7 +97,7 @@ public:
     }
 
     PyObject* context() const noexcept { return object(context_); }  // borrowed
-    PyObject* vars() const noexcept { return context_->vars; }  // borrowed
+    PyObject* vars() const noexcept { return context_->vars; }       // borrowed
 
     // Two references are ours: this object's and the thread's.
     bool has_escaped() const noexcept { return Py_REFCNT(object(context_)) != 2; }

@@ -6,8 +6,7 @@ namespace penstock::py {
 namespace {
 
 struct CoroutineFunction {
-    PyObject_HEAD
-    vectorcallfunc vectorcall;
+    PyObject_HEAD vectorcallfunc vectorcall;
     FastFunction function;
     PyObject* module;
     PyObject* original;
@@ -20,7 +19,8 @@ CoroutineFunction* as_function(PyObject* self) noexcept {
 }
 
 PyObject* vectorcall(PyObject* self, PyObject* const* args, std::size_t count, PyObject* names) {
-    return as_function(self)->function(as_function(self)->module, args, PyVectorcall_NARGS(count), names);
+    return as_function(self)->function(as_function(self)->module, args, PyVectorcall_NARGS(count),
+                                       names);
 }
 
 PyObject* reduce(PyObject* self, PyObject*) {
@@ -62,7 +62,8 @@ void dealloc(PyObject* self) {
 }
 
 PyMemberDef members[] = {
-    {"__vectorcalloffset__", T_PYSSIZET, offsetof(CoroutineFunction, vectorcall), READONLY, nullptr},
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(CoroutineFunction, vectorcall), READONLY,
+     nullptr},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(CoroutineFunction, weakrefs), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
 

@@ -85,24 +85,24 @@ struct State {
     PyObject* get_running_loop;       // _asyncio._get_running_loop, returns None where none runs
     PyObject* register_task;
     PyObject* unregister_task;
-    PyObject* current_tasks;          // {loop: task} below 3.14, else nullptr
-    Py_ssize_t running_task_offset;   // from 3.14: of the thread state's asyncio_running_task
-    PyObject* future_add_to_awaited_by;      // from 3.14
+    PyObject* current_tasks;             // {loop: task} below 3.14, else nullptr
+    Py_ssize_t running_task_offset;      // from 3.14: of the thread state's asyncio_running_task
+    PyObject* future_add_to_awaited_by;  // from 3.14
     PyObject* future_discard_from_awaited_by;
 
-    PyObject* empty_vars;             // the vars of an empty Context
-    PyObject* coroutine_types;        // set of types that asyncio.iscoroutine() accepted
-    PyObject* stop_iteration;         // reused, see py/stop_iteration.h
-    PyObject* context_keyword;        // ("context",)
+    PyObject* empty_vars;       // the vars of an empty Context
+    PyObject* coroutine_types;  // set of types that asyncio.iscoroutine() accepted
+    PyObject* stop_iteration;   // reused, see py/stop_iteration.h
+    PyObject* context_keyword;  // ("context",)
 
-    bool native_task;                 // the probe passed: Future and Task are ours
-    bool bare_context;                // the same for Context: see py/context.h
-    PyObject* why_stock;              // str or nullptr: what the probe found
+    bool native_task;     // the probe passed: Future and Task are ours
+    bool bare_context;    // the same for Context: see py/context.h
+    PyObject* why_stock;  // str or nullptr: what the probe found
 
-    Loop* running;                    // the loop that ran last, and the thread it runs in:
-    PyThreadState* running_thread;    // a cache, see running_loop()
+    Loop* running;                  // the loop that ran last, and the thread it runs in:
+    PyThreadState* running_thread;  // a cache, see running_loop()
     std::uint64_t tasks_made;
-    ListNode tasks;                   // below 3.14: all native tasks that are not done
+    ListNode tasks;  // below 3.14: all native tasks that are not done
 
     FreeList<4096> free_futures;
     FreeList<4096> free_tasks;

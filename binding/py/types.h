@@ -7,7 +7,8 @@
 namespace penstock::py {
 
 // Makes the type of `spec`, keeps it in `slot` (a new reference) and adds it to `module`.
-inline bool add_type(PyObject* module, PyType_Spec& spec, PyObject* base, PyTypeObject*& slot) noexcept {
+inline bool add_type(PyObject* module, PyType_Spec& spec, PyObject* base,
+                     PyTypeObject*& slot) noexcept {
     PyObject* made = PyType_FromModuleAndSpec(module, &spec, base);
     if (made == nullptr) return false;
     slot = reinterpret_cast<PyTypeObject*>(made);

@@ -35,9 +35,8 @@ private:
 };
 
 struct Acceptor {
-    PyObject_HEAD
-    Loop* loop;         // strong
-    Door* door;         // nullptr once stopped
+    PyObject_HEAD Loop* loop;  // strong
+    Door* door;                // nullptr once stopped
     PyObject* sock;
     PyObject* factory;
     PyObject* server;
@@ -57,8 +56,9 @@ PyObject* os_error(int error) noexcept {
 
 // A socket object that owns `fd`, which doesn't block.
 PyObject* new_socket(const Acceptor* acceptor, UniqueFd fd) noexcept {
-    PyObject* sock = PyObject_CallFunction(acceptor->loop->state->socket_class, "iiii", acceptor->family,
-                                           acceptor->type | SOCK_NONBLOCK, acceptor->protocol, fd.get());
+    PyObject* sock =
+        PyObject_CallFunction(acceptor->loop->state->socket_class, "iiii", acceptor->family,
+                              acceptor->type | SOCK_NONBLOCK, acceptor->protocol, fd.get());
     if (sock != nullptr) fd.release();
     return sock;
 }
@@ -69,7 +69,8 @@ void welcome(Acceptor* acceptor, UniqueFd fd, const Address& peer) noexcept {
     Ref<> address = Ref<>::steal(sockaddr_object(peer));
     Ref<> sock = Ref<>::steal(address ? new_socket(acceptor, std::move(fd)) : nullptr);
     if (sock && loop->is_debug)
-        log_debug("%r got a new connection from %r: %r", acceptor->server, address.get(), sock.get());
+        log_debug("%r got a new connection from %r: %r", acceptor->server, address.get(),
+                  sock.get());
     Ref<> protocol, transport;
     if (sock) protocol = Ref<>::steal(PyObject_CallNoArgs(acceptor->factory));
     if (protocol) {
@@ -107,8 +108,8 @@ void Door::on_exhausted(int error) noexcept {
     Ref<> constants = Ref<>::steal(PyImport_ImportModule("asyncio.constants"));
     Ref<> delay = Ref<>::steal(
         constants ? PyObject_GetAttrString(constants.get(), "ACCEPT_RETRY_DELAY") : nullptr);
-    Ref<> resume = Ref<>::steal(
-        delay ? PyObject_GetAttrString(object(acceptor.get()), "_resume") : nullptr);
+    Ref<> resume =
+        Ref<>::steal(delay ? PyObject_GetAttrString(object(acceptor.get()), "_resume") : nullptr);
     Ref<> timer = Ref<>::steal(
         resume ? PyObject_CallMethod(object(loop), "call_later", "OO", delay.get(), resume.get())
                : nullptr);
@@ -117,7 +118,8 @@ void Door::on_exhausted(int error) noexcept {
 
 void Door::on_error(int error) noexcept {
     Ref<Acceptor> acceptor = Ref<Acceptor>::borrow(acceptor_);
-    report_exception(acceptor->loop, "Exception in callback Loop._accept_connection()", os_error(error), {});
+    report_exception(acceptor->loop, "Exception in callback Loop._accept_connection()",
+                     os_error(error), {});
 }
 
 PyObject* resume(PyObject* self, PyObject*) {
@@ -163,14 +165,16 @@ void dealloc(PyObject* self) {
     Py_DECREF(object(type));
 }
 
-PyMethodDef methods[] = {{"_resume", resume, METH_NOARGS, "Accept again."}, {nullptr, nullptr, 0, nullptr}};
+PyMethodDef methods[] = {{"_resume", resume, METH_NOARGS, "Accept again."},
+                         {nullptr, nullptr, 0, nullptr}};
 
-PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("Accepts the connections of a listening socket.")},
-                       {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
-                       {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
-                       {Py_tp_clear, reinterpret_cast<void*>(clear)},
-                       {Py_tp_methods, methods},
-                       {0, nullptr}};
+PyType_Slot slots[] = {
+    {Py_tp_doc, const_cast<char*>("Accepts the connections of a listening socket.")},
+    {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+    {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
+    {Py_tp_clear, reinterpret_cast<void*>(clear)},
+    {Py_tp_methods, methods},
+    {0, nullptr}};
 
 PyType_Spec spec = {"penstock._core.Acceptor", sizeof(Acceptor), 0,
                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
@@ -185,9 +189,10 @@ bool read_int(PyObject* object, const char* name, int& out) noexcept {
 }
 
 bool open_door(Acceptor* acceptor, int fd, Py_ssize_t backlog) noexcept {
-    auto accepts = std::clamp<std::size_t>(static_cast<std::size_t>(std::max<Py_ssize_t>(backlog, 1)), 1,
-                                           kMostAcceptsATurn);
-    acceptor->door = new (std::nothrow) Door(acceptor, acceptor->loop->reactor->backend(), fd, accepts);
+    auto accepts = std::clamp<std::size_t>(
+        static_cast<std::size_t>(std::max<Py_ssize_t>(backlog, 1)), 1, kMostAcceptsATurn);
+    acceptor->door =
+        new (std::nothrow) Door(acceptor, acceptor->loop->reactor->backend(), fd, accepts);
     if (acceptor->door == nullptr) {
         PyErr_NoMemory();
         return false;
@@ -208,7 +213,8 @@ void stop_acceptor(PyObject* acceptor) noexcept {
 PyObject* loop_listen(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     Loop* loop = as_loop(self);
     if (count != 4 || keyword_count(names) != 0) {
-        PyErr_SetString(PyExc_TypeError, "_listen() takes sock, protocol_factory, server and backlog");
+        PyErr_SetString(PyExc_TypeError,
+                        "_listen() takes sock, protocol_factory, server and backlog");
         return nullptr;
     }
     if (!check_open(loop)) return nullptr;
@@ -223,9 +229,11 @@ PyObject* loop_listen(PyObject* self, PyObject* const* args, Py_ssize_t count, P
     acceptor->sock = Py_NewRef(args[0]);
     acceptor->factory = Py_NewRef(args[1]);
     acceptor->server = Py_NewRef(args[2]);
-    acceptor->context = Scratch::snapshot(current_thread(loop), loop->state->bare_context, loop->state->empty_vars);
+    acceptor->context =
+        Scratch::snapshot(current_thread(loop), loop->state->bare_context, loop->state->empty_vars);
     if (acceptor->context == nullptr || !read_int(args[0], "family", acceptor->family) ||
-        !read_int(args[0], "type", acceptor->type) || !read_int(args[0], "proto", acceptor->protocol) ||
+        !read_int(args[0], "type", acceptor->type) ||
+        !read_int(args[0], "proto", acceptor->protocol) ||
         !open_door(acceptor.get(), fd, backlog) ||
         PyDict_SetItem(loop->network->acceptors(), args[0], object(acceptor.get())) < 0) {
         stop_acceptor(object(acceptor.get()));

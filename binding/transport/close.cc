@@ -107,7 +107,8 @@ void contain(TCPTransport* transport, Loop* loop, const char* message) noexcept 
 
 void report_callback(Loop* loop, const char* callback) noexcept {
     if (take_failure(loop)) return;
-    Ref<> message = Ref<>::steal(PyUnicode_FromFormat("Exception in callback TCPTransport.%s()", callback));
+    Ref<> message =
+        Ref<>::steal(PyUnicode_FromFormat("Exception in callback TCPTransport.%s()", callback));
     PyObject* exception = take_exception();
     const char* text = message ? PyUnicode_AsUTF8(message.get()) : callback;
     report_exception(loop, text, exception, {});
@@ -134,7 +135,8 @@ void finalize_transport(PyObject* self) {
     TCPTransport* transport = as_transport(self);
     if (transport->sock == nullptr) return;
     PyObject* pending = take_exception();
-    if (PyErr_ResourceWarning(self, 1, "unclosed transport %R", self) < 0) PyErr_WriteUnraisable(self);
+    if (PyErr_ResourceWarning(self, 1, "unclosed transport %R", self) < 0)
+        PyErr_WriteUnraisable(self);
     PyObject* failed = nullptr;
     let_go(transport, failed);
     if (failed != nullptr) {

@@ -101,9 +101,10 @@ PyObject* transport_set_write_buffer_limits(PyObject* self, PyObject* const* arg
     TCPTransport* transport = as_transport(self);
     Ref<> limits[] = {Ref<>::borrow(Py_None), Ref<>::borrow(Py_None)};  // high, low
     if (count > 2)
-        return PyErr_Format(PyExc_TypeError,
-                            "set_write_buffer_limits() takes from 1 to 3 positional arguments but %zd were given",
-                            count + 1);
+        return PyErr_Format(
+            PyExc_TypeError,
+            "set_write_buffer_limits() takes from 1 to 3 positional arguments but %zd were given",
+            count + 1);
     for (Py_ssize_t i = 0; i < count; ++i) limits[i] = Ref<>::borrow(args[i]);
     Keywords given(args, count, names);
     for (Py_ssize_t i = 0; i < given.count(); ++i) {

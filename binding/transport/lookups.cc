@@ -19,8 +19,9 @@ PyObject* addresses_list(const AddressAnswer& answer) noexcept {
     for (const ResolvedAddress& found : answer.addresses) {
         Ref<> address = Ref<>::steal(sockaddr_object(found.address));
         if (!address) return nullptr;
-        Ref<> entry = Ref<>::steal(Py_BuildValue("(iiisO)", found.family, found.type, found.protocol,
-                                                 found.canonical_name.c_str(), address.get()));
+        Ref<> entry =
+            Ref<>::steal(Py_BuildValue("(iiisO)", found.family, found.type, found.protocol,
+                                       found.canonical_name.c_str(), address.get()));
         if (!entry || PyList_Append(list.get(), entry.get()) < 0) return nullptr;
     }
     return list.release();
@@ -136,7 +137,8 @@ bool read_name(PyObject* value, std::optional<std::string>& out) noexcept {
         text = PyUnicode_AsUTF8AndSize(value, &size);
         if (text == nullptr) return false;
     } else {
-        PyErr_Format(PyExc_TypeError, "expected str, bytes or None, not %.200s", Py_TYPE(value)->tp_name);
+        PyErr_Format(PyExc_TypeError, "expected str, bytes or None, not %.200s",
+                     Py_TYPE(value)->tp_name);
         return false;
     }
     out.emplace(text, static_cast<std::size_t>(size));
@@ -150,13 +152,16 @@ bool read_name(PyObject* value, std::optional<std::string>& out) noexcept {
 PyObject* loop_resolve(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     Loop* loop = as_loop(self);
     if (count != 6 || keyword_count(names) != 0) {
-        PyErr_SetString(PyExc_TypeError, "_resolve() takes host, port, family, type, proto and flags");
+        PyErr_SetString(PyExc_TypeError,
+                        "_resolve() takes host, port, family, type, proto and flags");
         return nullptr;
     }
     if (!check_open(loop)) return nullptr;
     AddressQuery query;
-    Ref<> port = PyLong_Check(args[1]) ? Ref<>::steal(PyObject_Str(args[1])) : Ref<>::borrow(args[1]);
-    if (!port || !read_name(args[0], query.host) || !read_name(port.get(), query.service)) return nullptr;
+    Ref<> port =
+        PyLong_Check(args[1]) ? Ref<>::steal(PyObject_Str(args[1])) : Ref<>::borrow(args[1]);
+    if (!port || !read_name(args[0], query.host) || !read_name(port.get(), query.service))
+        return nullptr;
     int* const numbers[] = {&query.family, &query.type, &query.protocol, &query.flags};
     for (int i = 0; i < 4; ++i) {
         long value = PyLong_AsLong(args[2 + i]);

@@ -31,7 +31,8 @@ std::size_t next_read_size(std::size_t received, std::size_t capacity) noexcept 
 
 bool is_transient(ssize_t received) noexcept { return socket::would_block(received); }
 
-void call_protocol(TCPTransport* transport, PyObject* name, PyObject* argument, const char* message) noexcept {
+void call_protocol(TCPTransport* transport, PyObject* name, PyObject* argument,
+                   const char* message) noexcept {
     Loop* loop = transport->loop;
     Ref<> protocol = Ref<>::borrow(transport->protocol);
     bool entered = run_in_context(loop, transport->read_context, true, [&] {
@@ -50,7 +51,8 @@ void call_protocol(TCPTransport* transport, PyObject* name, PyObject* argument, 
 template <class Body>
 void in_read_context(TCPTransport* transport, Body body) noexcept {
     Loop* loop = transport->loop;
-    if (!run_in_context(loop, transport->read_context, true, body)) report_callback(loop, "_read_ready");
+    if (!run_in_context(loop, transport->read_context, true, body))
+        report_callback(loop, "_read_ready");
 }
 
 void read_failed(TCPTransport* transport, int error) noexcept {
@@ -66,7 +68,8 @@ void received_eof(TCPTransport* transport) noexcept {
         Loop* loop = transport->loop;
         if (loop->is_debug) log_debug("%r received EOF", object(transport));
         Ref<> protocol = Ref<>::borrow(transport->protocol);
-        Ref<> answer = Ref<>::steal(PyObject_CallMethodNoArgs(protocol.get(), loop->state->str_eof_received));
+        Ref<> answer =
+            Ref<>::steal(PyObject_CallMethodNoArgs(protocol.get(), loop->state->str_eof_received));
         int keep_open = answer ? PyObject_IsTrue(answer.get()) : -1;
         if (keep_open < 0)
             return contain(transport, loop, "Fatal error: protocol.eof_received() call failed.");
@@ -144,9 +147,11 @@ void read_into_buffer(TCPTransport* transport) noexcept {
         Ref<> protocol = Ref<>::borrow(transport->protocol);
         Ref<> size = Ref<>::steal(PyLong_FromLong(-1));
         Ref<> buffer = Ref<>::steal(
-            size ? PyObject_CallMethodOneArg(protocol.get(), state->str_get_buffer, size.get()) : nullptr);
+            size ? PyObject_CallMethodOneArg(protocol.get(), state->str_get_buffer, size.get())
+                 : nullptr);
         Py_ssize_t length = buffer ? PyObject_Size(buffer.get()) : -1;
-        if (length == 0) PyErr_SetString(PyExc_RuntimeError, "get_buffer() returned an empty buffer");
+        if (length == 0)
+            PyErr_SetString(PyExc_RuntimeError, "get_buffer() returned an empty buffer");
         if (length <= 0)
             return contain(transport, loop, "Fatal error: protocol.get_buffer() call failed.");
         if (transport->lost > 0) return;
@@ -162,9 +167,10 @@ void read_into_buffer(TCPTransport* transport) noexcept {
             return;
         }
         Ref<> count = Ref<>::steal(PyLong_FromSsize_t(received));
-        Ref<> done = Ref<>::steal(
-            count ? PyObject_CallMethodOneArg(protocol.get(), state->str_buffer_updated, count.get())
-                  : nullptr);
+        Ref<> done =
+            Ref<>::steal(count ? PyObject_CallMethodOneArg(protocol.get(),
+                                                           state->str_buffer_updated, count.get())
+                               : nullptr);
         if (!done) contain(transport, loop, "Fatal error: protocol.buffer_updated() call failed.");
     });
 }
@@ -189,7 +195,8 @@ void read_ready(TCPTransport* transport) noexcept {
 
 bool start_reading(TCPTransport* transport) noexcept {
     Loop* loop = transport->loop;
-    PyObject* context = Scratch::snapshot(current_thread(loop), loop->state->bare_context, loop->state->empty_vars);
+    PyObject* context =
+        Scratch::snapshot(current_thread(loop), loop->state->bare_context, loop->state->empty_vars);
     if (context == nullptr) return false;
     Py_XSETREF(transport->read_context, context);
     if (loop->network == nullptr) return check_open(loop);

@@ -24,8 +24,9 @@ PyObject* sockaddr_object(const Address& address) noexcept {
         }
         default: {
             auto* data = reinterpret_cast<const char*>(address.get()) + offsetof(sockaddr, sa_data);
-            return Py_BuildValue("(iy#)", address.family(), data,
-                                 static_cast<Py_ssize_t>(address.size() - offsetof(sockaddr, sa_data)));
+            return Py_BuildValue(
+                "(iy#)", address.family(), data,
+                static_cast<Py_ssize_t>(address.size() - offsetof(sockaddr, sa_data)));
         }
     }
 }

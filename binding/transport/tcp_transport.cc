@@ -41,14 +41,16 @@ bool fill_extra(TCPTransport* transport, const TransportOptions& options) noexce
     if (!put(transport->extra, state->str_sockname, sockname)) return false;
     int has_peer = is_given ? PyDict_Contains(transport->extra, state->str_peername) : 0;
     if (has_peer != 0) return has_peer > 0;
-    PyObject* peername = options.peername != nullptr ? Py_NewRef(options.peername)
-                                                     : sockaddr_object(Address::peer_of(transport->fd));
+    PyObject* peername = options.peername != nullptr
+                             ? Py_NewRef(options.peername)
+                             : sockaddr_object(Address::peer_of(transport->fd));
     return put(transport->extra, state->str_peername, peername);
 }
 
 // As asyncio: of sockets that were made for TCP by name.
 bool set_nodelay(TCPTransport* transport) noexcept {
-    Ref<> protocol = Ref<>::steal(PyObject_GetAttr(transport->sock, transport->loop->state->str_proto));
+    Ref<> protocol =
+        Ref<>::steal(PyObject_GetAttr(transport->sock, transport->loop->state->str_proto));
     if (!protocol) return false;
     if (PyLong_Check(protocol.get()) && PyLong_AsLong(protocol.get()) == IPPROTO_TCP)
         socket::set_nodelay(transport->fd);
@@ -130,7 +132,8 @@ PyObject* get_extra_info(PyObject* self, PyObject* const* args, Py_ssize_t count
             return unexpected_keyword("get_extra_info", given.name(i)), nullptr;
     }
     if (name == nullptr || count > 2)
-        return PyErr_Format(PyExc_TypeError, "get_extra_info() takes a name and a default (%zd given)", count);
+        return PyErr_Format(PyExc_TypeError,
+                            "get_extra_info() takes a name and a default (%zd given)", count);
     if (transport->extra == nullptr || !PyDict_Check(transport->extra))
         return PyErr_Format(PyExc_AttributeError, "_extra");
     PyObject* found = PyDict_GetItemWithError(transport->extra, name);
@@ -152,12 +155,16 @@ PyObject* get_protocol(PyObject* self, PyObject*) {
     return Py_NewRef(protocol != nullptr ? protocol : Py_None);
 }
 
-PyObject* is_closing(PyObject* self, PyObject*) { return PyBool_FromLong(as_transport(self)->is_closing); }
+PyObject* is_closing(PyObject* self, PyObject*) {
+    return PyBool_FromLong(as_transport(self)->is_closing);
+}
 PyObject* can_write_eof(PyObject*, PyObject*) { Py_RETURN_TRUE; }
 
 PyObject* repr(PyObject* self) {
     TCPTransport* transport = as_transport(self);
-    const char* state = transport->sock == nullptr ? " closed" : transport->is_closing ? " closing" : "";
+    const char* state = transport->sock == nullptr ? " closed"
+                        : transport->is_closing    ? " closing"
+                                                   : "";
     Ref<> name = Ref<>::steal(PyObject_GetAttrString(object(Py_TYPE(self)), "__name__"));
     if (!name) return nullptr;
     if (transport->connection == nullptr || transport->loop->is_closed)
@@ -183,7 +190,9 @@ PyObject* get_loop(PyObject* self, void*) {
     Loop* loop = as_transport(self)->loop;
     return Py_NewRef(loop != nullptr ? object(loop) : Py_None);
 }
-PyObject* get_lost(PyObject* self, void*) { return PyLong_FromUnsignedLong(as_transport(self)->lost); }
+PyObject* get_lost(PyObject* self, void*) {
+    return PyLong_FromUnsignedLong(as_transport(self)->lost);
+}
 PyObject* get_fd(PyObject* self, void*) { return PyLong_FromLong(as_transport(self)->fd); }
 
 // ---- type ------------------------------------------------------------------------------------
@@ -230,18 +239,23 @@ void dealloc(PyObject* self) {
 PyMethodDef methods[] = {
     {"write", transport_write, METH_O, "Send bytes; what the socket doesn't take is queued."},
     {"writelines", transport_writelines, METH_O, "Send several pieces of bytes at once."},
-    {"write_eof", transport_write_eof, METH_NOARGS, "Close the write side once the queue has drained."},
+    {"write_eof", transport_write_eof, METH_NOARGS,
+     "Close the write side once the queue has drained."},
     {"can_write_eof", can_write_eof, METH_NOARGS, "True."},
     {"close", transport_close, METH_NOARGS, "Close the connection once the queue has drained."},
-    {"abort", transport_abort, METH_NOARGS, "Close the connection at once; what is queued is lost."},
+    {"abort", transport_abort, METH_NOARGS,
+     "Close the connection at once; what is queued is lost."},
     {"is_closing", is_closing, METH_NOARGS, "Whether the transport is closed or being closed."},
     {"is_reading", transport_is_reading, METH_NOARGS, "Whether data is received."},
-    {"pause_reading", transport_pause_reading, METH_NOARGS, "Receive nothing until resume_reading()."},
+    {"pause_reading", transport_pause_reading, METH_NOARGS,
+     "Receive nothing until resume_reading()."},
     {"resume_reading", transport_resume_reading, METH_NOARGS, "Receive again."},
-    {"get_extra_info", method(get_extra_info), kFast, "Optional information: socket, sockname, peername."},
+    {"get_extra_info", method(get_extra_info), kFast,
+     "Optional information: socket, sockname, peername."},
     {"set_protocol", set_protocol_method, METH_O, "Change who is told of what happens."},
     {"get_protocol", get_protocol, METH_NOARGS, "Who is told of what happens."},
-    {"get_write_buffer_size", transport_get_write_buffer_size, METH_NOARGS, "Bytes that are queued."},
+    {"get_write_buffer_size", transport_get_write_buffer_size, METH_NOARGS,
+     "Bytes that are queued."},
     {"get_write_buffer_limits", transport_get_write_buffer_limits, METH_NOARGS, "(low, high)"},
     {"set_write_buffer_limits", method(transport_set_write_buffer_limits), kFast,
      "Set the marks of flow control, in bytes."},
@@ -281,7 +295,8 @@ PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("A stream transport over a 
                        {0, nullptr}};
 
 PyType_Spec spec = {"penstock._core.TCPTransport", sizeof(TCPTransport), 0,
-                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                    slots};
 
 bool import_name(PyObject*& slot, const char* module, const char* name) noexcept {
     Ref<> imported = Ref<>::steal(PyImport_ImportModule(module));
@@ -309,8 +324,9 @@ bool call_soon(Loop* loop, PyObject* callback, PyObject* argument) noexcept {
 }
 
 void settle_hold(TCPTransport* transport) noexcept {
-    bool is_watched = transport->connection != nullptr && (transport->connection->stream.is_reading() ||
-                                                           transport->connection->stream.is_writing());
+    bool is_watched =
+        transport->connection != nullptr &&
+        (transport->connection->stream.is_reading() || transport->connection->stream.is_writing());
     if (is_watched == transport->is_held) return;
     transport->is_held = is_watched;
     if (is_watched)
@@ -348,16 +364,19 @@ PyObject* make_tcp_transport(Loop* loop, const TransportOptions& options) noexce
     return object(transport.release());
 }
 
-PyObject* loop_make_transport(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+PyObject* loop_make_transport(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                              PyObject* names) {
     // sock, protocol, waiter, extra, server
     static constexpr const char* kNames[] = {"sock", "protocol", "waiter", "extra", "server"};
     PyObject* values[5] = {};
-    if (count > 5) return PyErr_Format(PyExc_TypeError, "_make_transport() takes at most 5 arguments");
+    if (count > 5)
+        return PyErr_Format(PyExc_TypeError, "_make_transport() takes at most 5 arguments");
     for (Py_ssize_t i = 0; i < count; ++i) values[i] = args[i];
     Keywords given(args, count, names);
     for (Py_ssize_t i = 0; i < given.count(); ++i) {
         int index = 0;
-        while (index < 5 && PyUnicode_CompareWithASCIIString(given.name(i), kNames[index]) != 0) ++index;
+        while (index < 5 && PyUnicode_CompareWithASCIIString(given.name(i), kNames[index]) != 0)
+            ++index;
         if (index == 5) return unexpected_keyword("_make_transport", given.name(i)), nullptr;
         values[index] = given.value(i);
     }
@@ -376,9 +395,11 @@ bool add_transport_types(PyObject* module, State* state) {
     PyObject* found;
     if (!import_name(found, "asyncio.transports", "Transport")) return false;
     Ref<> base = Ref<>::steal(found);
-    if (!check_base(base.get()) || !add_type(module, spec, base.get(), state->transport)) return false;
+    if (!check_base(base.get()) || !add_type(module, spec, base.get(), state->transport))
+        return false;
     // What loop.start_tls() asks for.
-    if (PyObject_SetAttrString(object(state->transport), "_start_tls_compatible", Py_True) < 0) return false;
+    if (PyObject_SetAttrString(object(state->transport), "_start_tls_compatible", Py_True) < 0)
+        return false;
     return add_acceptor_type(module, state);
 }
 

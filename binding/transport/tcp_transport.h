@@ -38,22 +38,21 @@ private:
 };
 
 struct TCPTransport {
-    PyObject_HEAD
-    PyObject* extra;         // the slot of asyncio.BaseTransport
-    Loop* loop;              // strong; nullptr, as the next four, once connection_lost() was called
+    PyObject_HEAD PyObject* extra;  // the slot of asyncio.BaseTransport
+    Loop* loop;  // strong; nullptr, as the next four, once connection_lost() was called
     Connection* connection;
     PyObject* sock;
     PyObject* protocol;
-    PyObject* server;        // or nullptr
-    PyObject* read_context;  // the one in which reading was started or resumed
-    PyObject* write_context; // the one in which the queue began to fill
+    PyObject* server;         // or nullptr
+    PyObject* read_context;   // the one in which reading was started or resumed
+    PyObject* write_context;  // the one in which the queue began to fill
     PyObject* dict;
     PyObject* weakrefs;
-    ListNode node;           // in Network's list
+    ListNode node;  // in Network's list
     std::size_t high_water, low_water;
-    std::size_t read_size;   // of the next read; 0: through the loop's scratch memory
+    std::size_t read_size;  // of the next read; 0: through the loop's scratch memory
     int fd;
-    unsigned lost;           // connection_lost() is due; writes since, roughly
+    unsigned lost;  // connection_lost() is due; writes since, roughly
     bool is_held, is_closing, is_paused, has_eof, is_protocol_paused, is_buffered;
 };
 

@@ -23,7 +23,9 @@ public:
     View(const View&) = delete;
     View& operator=(const View&) = delete;
     View(View&& other) noexcept
-        : bytes_(other.bytes_), owner_(other.owner_), buffer_(other.buffer_),
+        : bytes_(other.bytes_),
+          owner_(other.owner_),
+          buffer_(other.buffer_),
           is_exported_(std::exchange(other.is_exported_, false)) {}
 
     // False with an exception set.
@@ -36,7 +38,8 @@ public:
         }
         if (PyObject_GetBuffer(data, &buffer_, PyBUF_SIMPLE) < 0) return false;
         is_exported_ = true;
-        bytes_ = {static_cast<const std::byte*>(buffer_.buf), static_cast<std::size_t>(buffer_.len)};
+        bytes_ = {static_cast<const std::byte*>(buffer_.buf),
+                  static_cast<std::size_t>(buffer_.len)};
         // A view of a bytes object: nobody can change what it shows.
         if (PyMemoryView_Check(data)) {
             PyObject* base = PyMemoryView_GET_BASE(data);
@@ -81,7 +84,8 @@ bool keep(TCPTransport* transport, const View& view, std::size_t sent) noexcept 
     if (!check_open(loop)) return false;
     TcpStream& stream = transport->connection->stream;
     if (!stream.is_writing()) {
-        PyObject* context = Scratch::snapshot(current_thread(loop), loop->state->bare_context, loop->state->empty_vars);
+        PyObject* context = Scratch::snapshot(current_thread(loop), loop->state->bare_context,
+                                              loop->state->empty_vars);
         if (context == nullptr) return false;
         Py_XSETREF(transport->write_context, context);
     }
@@ -134,7 +138,8 @@ PyObject* transport_write(PyObject* self, PyObject* data) {
     if (transport->lost > 0) return write_to_lost(transport);
     View view;
     if (!view.open(data))
-        return none_if(fatal_error(transport, take_exception(), "Fatal write error on socket transport"));
+        return none_if(
+            fatal_error(transport, take_exception(), "Fatal write error on socket transport"));
     ssize_t sent = transport->connection->stream.send(view.bytes());
     if (sent == static_cast<ssize_t>(view.bytes().size())) [[likely]]
         Py_RETURN_NONE;
@@ -154,7 +159,8 @@ PyObject* transport_writelines(PyObject* self, PyObject* list) {
         View view;
         PyObject* line = PySequence_Fast_GET_ITEM(lines.get(), i);
         if (!PyObject_CheckBuffer(line))
-            return PyErr_Format(PyExc_TypeError, "memoryview: a bytes-like object is required, not '%s'",
+            return PyErr_Format(PyExc_TypeError,
+                                "memoryview: a bytes-like object is required, not '%s'",
                                 Py_TYPE(line)->tp_name);
         if (!view.open(line)) return nullptr;
         if (!view.bytes().empty()) views.push_back(std::move(view));

@@ -59,7 +59,8 @@ std::optional<Address> Address::parse(std::string_view host, std::uint16_t port)
     std::array<char, INET6_ADDRSTRLEN> literal;
     if (host.find(':') == host.npos) {
         sockaddr_in& ip4 = address.storage_.ip4;
-        if (!copy_literal(host, literal) || ::inet_pton(AF_INET, literal.data(), &ip4.sin_addr) != 1)
+        if (!copy_literal(host, literal) ||
+            ::inet_pton(AF_INET, literal.data(), &ip4.sin_addr) != 1)
             return std::nullopt;
         ip4.sin_family = AF_INET;
         ip4.sin_port = htons(port);
@@ -99,9 +100,9 @@ Address Address::peer_of(int fd) noexcept {
 
 std::uint16_t Address::port() const noexcept {
     switch (family()) {
-    case AF_INET: return ntohs(storage_.ip4.sin_port);
-    case AF_INET6: return ntohs(storage_.ip6.sin6_port);
-    default: return 0;
+        case AF_INET: return ntohs(storage_.ip4.sin_port);
+        case AF_INET6: return ntohs(storage_.ip6.sin6_port);
+        default: return 0;
     }
 }
 
@@ -116,35 +117,35 @@ std::uint32_t Address::scope_id() const noexcept {
 std::string Address::host() const {
     std::array<char, INET6_ADDRSTRLEN + 1 + IF_NAMESIZE> text{};
     switch (family()) {
-    case AF_INET:
-        ::inet_ntop(AF_INET, &storage_.ip4.sin_addr, text.data(), text.size());
-        return text.data();
-    case AF_INET6: {
-        ::inet_ntop(AF_INET6, &storage_.ip6.sin6_addr, text.data(), text.size());
-        std::string host = text.data();
-        if (storage_.ip6.sin6_scope_id == 0) return host;
-        std::array<char, IF_NAMESIZE> name{};
-        if (::if_indextoname(storage_.ip6.sin6_scope_id, name.data()) != nullptr)
-            return host + '%' + name.data();
-        return host + '%' + std::to_string(storage_.ip6.sin6_scope_id);
-    }
-    case AF_UNIX: {
-        if (size_ <= offsetof(sockaddr_un, sun_path)) return {};  // a socket without a name
-        std::size_t length = size_ - offsetof(sockaddr_un, sun_path);
-        const char* path = storage_.local.sun_path;
-        // A name in the abstract namespace begins with a zero byte and fills its length.
-        if (path[0] == '\0') return std::string(path, length);
-        return std::string(path, ::strnlen(path, length));
-    }
-    default: return {};
+        case AF_INET:
+            ::inet_ntop(AF_INET, &storage_.ip4.sin_addr, text.data(), text.size());
+            return text.data();
+        case AF_INET6: {
+            ::inet_ntop(AF_INET6, &storage_.ip6.sin6_addr, text.data(), text.size());
+            std::string host = text.data();
+            if (storage_.ip6.sin6_scope_id == 0) return host;
+            std::array<char, IF_NAMESIZE> name{};
+            if (::if_indextoname(storage_.ip6.sin6_scope_id, name.data()) != nullptr)
+                return host + '%' + name.data();
+            return host + '%' + std::to_string(storage_.ip6.sin6_scope_id);
+        }
+        case AF_UNIX: {
+            if (size_ <= offsetof(sockaddr_un, sun_path)) return {};  // a socket without a name
+            std::size_t length = size_ - offsetof(sockaddr_un, sun_path);
+            const char* path = storage_.local.sun_path;
+            // A name in the abstract namespace begins with a zero byte and fills its length.
+            if (path[0] == '\0') return std::string(path, length);
+            return std::string(path, ::strnlen(path, length));
+        }
+        default: return {};
     }
 }
 
 std::string Address::to_string() const {
     switch (family()) {
-    case AF_INET: return host() + ':' + std::to_string(port());
-    case AF_INET6: return '[' + host() + "]:" + std::to_string(port());
-    default: return host();
+        case AF_INET: return host() + ':' + std::to_string(port());
+        case AF_INET6: return '[' + host() + "]:" + std::to_string(port());
+        default: return host();
     }
 }
 

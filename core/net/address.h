@@ -33,11 +33,11 @@ public:
     socklen_t size() const noexcept { return size_; }
     int family() const noexcept { return size_ == 0 ? AF_UNSPEC : storage_.any.sa_family; }
 
-    std::uint16_t port() const noexcept;      // 0 for a family without ports
-    std::string host() const;                 // numeric; the path of a unix socket
+    std::uint16_t port() const noexcept;       // 0 for a family without ports
+    std::string host() const;                  // numeric; the path of a unix socket
     std::uint32_t flow_info() const noexcept;  // IPv6 only, else 0
     std::uint32_t scope_id() const noexcept;   // IPv6 only, else 0
-    std::string to_string() const;            // "host:port", "[host]:port" or the path
+    std::string to_string() const;             // "host:port", "[host]:port" or the path
 
     friend bool operator==(const Address& a, const Address& b) noexcept;
 

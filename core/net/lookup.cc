@@ -21,9 +21,9 @@ AddressAnswer ask(const AddressQuery& query, int flags) {
     hints.ai_flags = flags;
     addrinfo* list = nullptr;
     AddressAnswer answer;
-    answer.error = error_of(::getaddrinfo(query.host ? query.host->c_str() : nullptr,
-                                          query.service ? query.service->c_str() : nullptr, &hints,
-                                          &list));
+    answer.error =
+        error_of(::getaddrinfo(query.host ? query.host->c_str() : nullptr,
+                               query.service ? query.service->c_str() : nullptr, &hints, &list));
     if (answer.error) return answer;
     std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(list, ::freeaddrinfo);
     for (const addrinfo* found = list; found != nullptr; found = found->ai_next)
@@ -41,7 +41,8 @@ bool is_number(const std::string& text) noexcept {
 }  // namespace
 
 std::string LookupError::text() const {
-    return code == EAI_SYSTEM ? std::generic_category().message(system_error) : ::gai_strerror(code);
+    return code == EAI_SYSTEM ? std::generic_category().message(system_error)
+                              : ::gai_strerror(code);
 }
 
 AddressAnswer look_up(const AddressQuery& query) { return ask(query, query.flags); }

@@ -23,7 +23,8 @@ TEST(Lookup, LiteralsNeedNoNameService) {
 }
 
 TEST(Lookup, NoHostMeansTheWildcardOrLoopback) {
-    auto passive = look_up_literal({.service = "80", .family = AF_INET, .type = SOCK_STREAM, .flags = AI_PASSIVE});
+    auto passive = look_up_literal(
+        {.service = "80", .family = AF_INET, .type = SOCK_STREAM, .flags = AI_PASSIVE});
     ASSERT_TRUE(passive);
     EXPECT_EQ(passive->addresses.at(0).address.host(), "0.0.0.0");
     auto local = look_up_literal({.service = "80", .family = AF_INET, .type = SOCK_STREAM});
@@ -60,7 +61,8 @@ TEST(Lookup, TheLiteralAnswerIsTheFullAnswer) {
 }
 
 TEST(Lookup, HostsFileIsRead) {
-    AddressAnswer answer = look_up(AddressQuery{.host = "localhost", .service = "80", .type = SOCK_STREAM});
+    AddressAnswer answer =
+        look_up(AddressQuery{.host = "localhost", .service = "80", .type = SOCK_STREAM});
     ASSERT_FALSE(answer.error) << answer.error.text();
     EXPECT_FALSE(answer.addresses.empty());
 }

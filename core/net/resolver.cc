@@ -24,7 +24,10 @@ struct Resolver::Shared {
 };
 
 Resolver::Resolver(Post post, std::chrono::milliseconds idle)
-    : post_(std::move(post)), idle_(idle), process_(::getpid()), shared_(std::make_shared<Shared>()) {
+    : post_(std::move(post)),
+      idle_(idle),
+      process_(::getpid()),
+      shared_(std::make_shared<Shared>()) {
     shared_->post = post_;
     shared_->idle_time = idle_;
 }
@@ -90,9 +93,8 @@ void Resolver::serve(std::shared_ptr<Shared> shared) noexcept {
     while (shared->post) {
         if (shared->waiting.empty()) {
             ++shared->idle;
-            bool has_news = shared->has_work.wait_for(lock, shared->idle_time, [&] {
-                return !shared->waiting.empty() || !shared->post;
-            });
+            bool has_news = shared->has_work.wait_for(
+                lock, shared->idle_time, [&] { return !shared->waiting.empty() || !shared->post; });
             --shared->idle;
             if (!has_news) break;
             continue;

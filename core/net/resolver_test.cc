@@ -134,8 +134,10 @@ TEST(Resolver, SignalsGoToOthers) {
     ASSERT_EQ(resolver.submit(question([&] {
         sigset_t mask;
         pthread_sigmask(SIG_SETMASK, nullptr, &mask);
-        for (int number : {SIGINT, SIGTERM, SIGCHLD, SIGUSR1}) blocked += sigismember(&mask, number);
-    })), 0);
+        for (int number : {SIGINT, SIGTERM, SIGCHLD, SIGUSR1})
+            blocked += sigismember(&mask, number);
+    })),
+              0);
     ASSERT_TRUE(answers.await(1));
     EXPECT_EQ(blocked, 4);
     sigset_t mask;
@@ -220,7 +222,9 @@ TEST(Resolver, AChildStartsAnew) {
 
 TEST(Resolver, ResolvesNames) {
     struct Real final : Lookup {
-        void ask() noexcept override { answer = look_up(AddressQuery{.host = "localhost", .service = "80"}); }
+        void ask() noexcept override {
+            answer = look_up(AddressQuery{.host = "localhost", .service = "80"});
+        }
         AddressAnswer answer;
     };
     std::mutex mutex;

@@ -22,7 +22,8 @@ auto retried(Call call) noexcept -> decltype(call()) {
 }  // namespace
 
 int open(int family, int type, int protocol, UniqueFd& out) noexcept {
-    int fd = retried([&] { return ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol); });
+    int fd =
+        retried([&] { return ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol); });
     if (fd < 0) return fd;
     out.reset(fd);
     return 0;

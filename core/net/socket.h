@@ -4,10 +4,10 @@
 
 #include <sys/uio.h>
 
+#include <sys/types.h>
 #include <cerrno>
 #include <cstddef>
 #include <span>
-#include <sys/types.h>
 
 #include "base/unique_fd.h"
 #include "net/address.h"

@@ -96,7 +96,8 @@ TEST(Socket, InterruptedCallsAreTriedAgain) {
     int ends[2];
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);  // blocks
     UniqueFd near(ends[0]), far(ends[1]);
-    struct sigaction ignore{}, before;
+    struct sigaction ignore {
+    }, before;
     ignore.sa_handler = [](int) {};  // without SA_RESTART
     sigaction(SIGUSR1, &ignore, &before);
     pthread_t reader = pthread_self();

@@ -78,7 +78,8 @@ void TcpStream::flush() noexcept {
     ssize_t sent = socket::send(fd_, std::span<const iovec>(pieces.data(), count));
     if (socket::would_block(sent)) return;
     // Let go last: whose bytes they are may run foreign code then.
-    std::vector<Chunk> done = sent < 0 ? queue_.take_all() : queue_.consume(static_cast<std::size_t>(sent));
+    std::vector<Chunk> done =
+        sent < 0 ? queue_.take_all() : queue_.consume(static_cast<std::size_t>(sent));
     if (queue_.empty()) {
         watch(interest_ & Ready::kRead);
         // Where this fails the connection is lost, and reading will say so.

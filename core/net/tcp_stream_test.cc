@@ -149,7 +149,10 @@ TEST_F(TcpStreamTest, ReadingComesBeforeWriting) {
     std::string order;
     fill();
     stream->start_reading();
-    observer.then_readable = [&] { order += 'r'; stream->stop_reading(); };
+    observer.then_readable = [&] {
+        order += 'r';
+        stream->stop_reading();
+    };
     observer.then_written = [&] { order += 'w'; };
     socket::send(connection.far.get(), bytes_of("x"));
     ASSERT_TRUE(becomes(connection.near.get(), POLLIN));

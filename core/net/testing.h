@@ -62,7 +62,8 @@ inline std::string drain(int fd) {
     std::size_t size = 0;
     for (;;) {
         if (all.size() - size < 1 << 16) all.resize(all.size() * 2);
-        ssize_t count = socket::recv(fd, std::as_writable_bytes(std::span(all.data() + size, all.size() - size)));
+        ssize_t count = socket::recv(
+            fd, std::as_writable_bytes(std::span(all.data() + size, all.size() - size)));
         if (count <= 0) break;
         size += static_cast<std::size_t>(count);
     }

@@ -44,7 +44,8 @@ std::vector<Chunk> WriteQueue::take_all() {
     std::vector<Chunk> all;
     bytes_ = 0;
     if (!empty())
-        all.assign(std::make_move_iterator(chunks_->begin()), std::make_move_iterator(chunks_->end()));
+        all.assign(std::make_move_iterator(chunks_->begin()),
+                   std::make_move_iterator(chunks_->end()));
     chunks_.reset();
     return all;
 }

@@ -8,7 +8,8 @@ namespace penstock {
 
 Reactor::Reactor(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {
     int error = watch_own(wakeup_.fd(), wakeup_);
-    if (error != 0) throw std::system_error(-error, std::generic_category(), "watching the eventfd");
+    if (error != 0)
+        throw std::system_error(-error, std::generic_category(), "watching the eventfd");
 }
 
 Reactor::~Reactor() { forget_own(wakeup_.fd()); }

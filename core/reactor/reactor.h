@@ -118,8 +118,9 @@ private:
         bool idle = ready_.empty() && urgent_.empty() && !host.stopping();
         if (++turns_since_poll_ % kEntriesBetweenLooks == 0 || !timers_.empty())
             turn_time_ = std::max(turn_time_, coarse_now());
-        if (idle || is_cut_ || backend_->watched() > own_ || turns_since_poll_ >= kTurnsBetweenPolls ||
-            turn_time_ - polled_ >= kSlice || !mailbox_.empty()) {
+        if (idle || is_cut_ || backend_->watched() > own_ ||
+            turns_since_poll_ >= kTurnsBetweenPolls || turn_time_ - polled_ >= kSlice ||
+            !mailbox_.empty()) {
             if (!poll(host, idle)) return false;
         }
         if (!timers_.empty() && timers_.next() - turn_time_ < kCoarseLag) collect_due();
@@ -155,7 +156,8 @@ private:
             auto urgent = std::exchange(urgent_, {});
             for (std::size_t i = 0; i < urgent.size(); ++i) {
                 if (host.failed()) {
-                    urgent_.insert(urgent_.begin(), urgent.begin() + static_cast<std::ptrdiff_t>(i), urgent.end());
+                    urgent_.insert(urgent_.begin(), urgent.begin() + static_cast<std::ptrdiff_t>(i),
+                                   urgent.end());
                     return;
                 }
                 host.run(urgent[i]);
@@ -185,7 +187,7 @@ private:
     TimerHeap timers_;
     Chooser chooser_;
     std::vector<Word> urgent_;
-    std::size_t own_ = 0;  // watched fds that are the loop's own
+    std::size_t own_ = 0;   // watched fds that are the loop's own
     std::size_t left_ = 0;  // entries of a batch that was cut
     TimePoint turn_time_ = now();
     TimePoint polled_ = turn_time_;

@@ -160,9 +160,7 @@ TEST_F(ReactorTest, ABusyQueueStarvesNeitherIoNorTimers) {
     };
     CountingWatcher watcher;
     TimePoint io_seen{}, timer_seen{};
-    watcher.then = [&](Ready) {
-        reactor.push_completed(word([&] { io_seen = now(); }));
-    };
+    watcher.then = [&](Ready) { reactor.push_completed(word([&] { io_seen = now(); })); };
     backend.watch(kUserFd, Ready::kRead, watcher);
     TimePoint start;
     bool has_started = false;

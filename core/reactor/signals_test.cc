@@ -1,8 +1,8 @@
 #include "reactor/signals.h"
 
-#include <csignal>
 #include <gtest/gtest.h>
 #include <unistd.h>
+#include <csignal>
 
 #include <vector>
 

@@ -39,8 +39,9 @@ public:
     template <class IsCancelled, class Drop>
     void count_cancelled(IsCancelled is_cancelled, Drop drop) {
         if (++cancelled_ < kFewCancelled || cancelled_ * 2 < heap_.size()) return;
-        auto first_dead = std::partition(heap_.begin(), heap_.end(),
-                                         [&](const Entry& entry) { return !is_cancelled(entry.word); });
+        auto first_dead = std::partition(heap_.begin(), heap_.end(), [&](const Entry& entry) {
+            return !is_cancelled(entry.word);
+        });
         std::vector<Entry> dead(first_dead, heap_.end());
         heap_.erase(first_dead, heap_.end());
         cancelled_ = 0;
