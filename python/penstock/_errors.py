@@ -6,6 +6,7 @@ Source: CPython 3.15, Doc/library/asyncio-eventloop.rst, "Error handling API".
 from __future__ import annotations
 
 import contextvars
+import logging
 import traceback
 from asyncio import base_events
 from collections.abc import Callable
@@ -21,6 +22,12 @@ _STACKS = {
     "source_traceback": "Object created at (most recent call last):\n",
     "handle_traceback": "Handle created at (most recent call last):\n",
 }
+
+
+def _stock_logger() -> logging.Logger:
+    # asyncio's logger, by the name under which its own loop looks it up: tests replace it there.
+    logger: logging.Logger = vars(base_events)["logger"]
+    return logger
 
 
 class Errors(LoopBase):
@@ -66,7 +73,7 @@ class Errors(LoopBase):
             else:
                 shown = repr(context[key])
             lines.append(f"{key}: {shown}")
-        base_events.logger.error("\n".join(lines), exc_info=exc_info)
+        _stock_logger().error("\n".join(lines), exc_info=exc_info)
 
     def call_exception_handler(self, context: _Report) -> None:
         """Report an exception that nobody can be handed.
@@ -107,7 +114,7 @@ class Errors(LoopBase):
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException:
-            base_events.logger.error(if_it_fails, exc_info=True)
+            _stock_logger().error(if_it_fails, exc_info=True)
 
 
 def _variables_of(context: _Report) -> contextvars.Context | None:

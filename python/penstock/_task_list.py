@@ -35,11 +35,11 @@ class _AllTasks(WeakSet[Any]):
     def __contains__(self, task: object) -> bool:
         return task in self._stock or task in _core.live_tasks()
 
-    def add(self, task: Any) -> None:
-        self._stock.add(task)
+    def add(self, item: Any) -> None:
+        self._stock.add(item)
 
-    def discard(self, task: Any) -> None:
-        self._stock.discard(task)
+    def discard(self, item: Any) -> None:
+        self._stock.discard(item)
 
 
 def show_native_tasks() -> None:

@@ -122,7 +122,8 @@ FALLBACK = """
         import penstock
     from penstock import _core
     assert [str(w.message) for w in caught if w.category is RuntimeWarning] == [
-        "penstock runs without its native Task: PENSTOCK_STOCK_TASK is set. Everything works, slower."
+        "penstock runs without its native Task: PENSTOCK_STOCK_TASK is set. "
+        "Everything works, slower."
     ], caught
     assert not _core.native_task and penstock.Task is asyncio.Task
 

@@ -141,7 +141,9 @@ async def test_out_of_descriptors_it_tries_again_later(recorder, reports, monkey
 
 
 @pytest.mark.penstock_only("asyncio watches the closed socket again")
-async def test_a_server_that_is_closed_while_out_of_descriptors(recorder, reports, monkeypatch, until):
+async def test_a_server_that_is_closed_while_out_of_descriptors(
+    recorder, reports, monkeypatch, until
+):
     monkeypatch.setattr(asyncio.constants, "ACCEPT_RETRY_DELAY", 0.01)
     seen = reports()
     server, address = await serve(recorder)
@@ -160,7 +162,7 @@ async def test_a_server_that_is_closed_while_out_of_descriptors(recorder, report
 
 async def test_a_socket_that_does_not_listen_any_more(recorder, reports, until):
     seen = reports()
-    server, address = await serve(recorder)
+    server, _address = await serve(recorder)
     listening = server.sockets[0]
     sock = socket.socket(fileno=socket.dup(listening.fileno()))
     with sock:

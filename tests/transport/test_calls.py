@@ -138,7 +138,7 @@ async def test_a_failing_connection_made_is_reported_and_the_connection_goes_on(
         raise ValueError("made")
 
     seen = reports()
-    transport, protocol = await connect(connection_made=fail)
+    _transport, protocol = await connect(connection_made=fail)
     assert [str(context["exception"]) for context in seen] == ["made"]
     assert "Exception in callback" in seen[0]["message"]
     pair[1].sendall(b"x")

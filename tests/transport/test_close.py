@@ -42,6 +42,7 @@ async def provoke(transport, sock, name):
 async def test_closing_in_every_callback(new_loop, connect, pair, reports, name, how):
     if name == "resume_writing" and new_loop is not penstock.new_event_loop:
         pytest.skip("asyncio calls connection_lost() twice, and fails")
+
     def end(protocol, *_):
         for method in how.split():
             getattr(protocol.transport, method)()
@@ -167,7 +168,9 @@ def test_a_loop_that_is_closed_lets_its_transports_go(new_loop, pair, recorder):
     loop = new_loop()
 
     async def main():
-        transport, protocol = await loop.create_connection(recorder, sock=pair[0])
+        transport, _protocol = await asyncio.get_running_loop().create_connection(
+            recorder, sock=pair[0]
+        )
         return weakref.ref(transport)
 
     reference = loop.run_until_complete(main())

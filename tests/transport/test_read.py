@@ -116,7 +116,7 @@ class Buffered(asyncio.BufferedProtocol):
 
 
 async def test_buffered_protocols_read_into_memory_of_their_own(connect, pair):
-    transport, protocol = await connect(Buffered)
+    _transport, protocol = await connect(Buffered)
     data = os.urandom(100_000)
     await send_all(pair[1], data)
     pair[1].shutdown(socket.SHUT_WR)
@@ -146,12 +146,18 @@ def failing(name, value):
             "get_buffer() returned an empty buffer",
         ),
         ("get_buffer", None, "protocol.get_buffer() call failed.", TypeError, None),
-        ("buffer_updated", ValueError("y"), "protocol.buffer_updated() call failed.", ValueError, "y"),
+        (
+            "buffer_updated",
+            ValueError("y"),
+            "protocol.buffer_updated() call failed.",
+            ValueError,
+            "y",
+        ),
     ],
 )
 async def test_failing_buffered_protocols(connect, pair, reports, name, value, message, kind, text):
     seen = reports()
-    transport, protocol = await connect(failing(name, value))
+    _transport, protocol = await connect(failing(name, value))
     pair[1].sendall(b"x")
     exc = await protocol.lost
     assert type(exc) is kind and (text is None or str(exc) == text)
@@ -160,7 +166,7 @@ async def test_failing_buffered_protocols(connect, pair, reports, name, value, m
 
 async def test_a_buffer_that_cannot_be_written(connect, pair, reports):
     seen = reports()
-    transport, protocol = await connect(failing("get_buffer", b"constant"))
+    _transport, protocol = await connect(failing("get_buffer", b"constant"))
     pair[1].sendall(b"x")
     exc = await protocol.lost
     assert not isinstance(exc, OSError)
@@ -168,9 +174,7 @@ async def test_a_buffer_that_cannot_be_written(connect, pair, reports):
 
 
 async def test_the_protocol_may_change_while_reading(connect, pair, until):
-    transport, first = await connect(
-        data_received=lambda p, _: p.transport.set_protocol(buffered)
-    )
+    transport, first = await connect(data_received=lambda p, _: p.transport.set_protocol(buffered))
     buffered = Buffered()
     pair[1].sendall(b"first")
     await until(lambda: first.data)

@@ -50,7 +50,17 @@ async def test_empty_writes_do_nothing(connect):
     transport.write(b"")
     transport.write(memoryview(b""))
     transport.writelines([])
+    assert transport.get_write_buffer_size() == 0
+    transport.close()
+    await protocol.lost
+
+
+@pytest.mark.asyncio_since(3, 13)
+async def test_empty_lines_do_nothing(connect, pair):
+    transport, protocol = await connect()
     transport.writelines([b"", b""])
+    transport.writelines([b"a", b"", b"b"])
+    assert read_exactly(pair[1], 2) == b"ab"
     assert transport.get_write_buffer_size() == 0
     transport.close()
     await protocol.lost
@@ -174,9 +184,7 @@ async def test_writing_to_a_lost_connection_warns_in_the_end(connect, caplog):
     await protocol.lost
     with caplog.at_level(logging.WARNING, "asyncio"):
         transport.write(b"x")
-    assert [record.message for record in caplog.records] == [
-        "socket.send() raised exception."
-    ] * 3
+    assert [record.message for record in caplog.records] == ["socket.send() raised exception."] * 3
 
 
 async def test_a_reset_is_an_error_for_connection_lost_only(connect, pair, reports):

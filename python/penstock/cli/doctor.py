@@ -38,21 +38,14 @@ def _findings() -> Iterator[Finding]:
     import penstock
     from penstock import _core
 
-    native = _native_report(_core)
     yield Finding("penstock", f"{penstock.__version__} ({os.path.dirname(penstock.__file__)})")
     yield from _python()
     yield Finding("kernel", f"{platform.system()} {platform.release()} {platform.machine()}")
-    yield _backend(native)
-    yield _scheduler(penstock, native)
+    yield _backend(penstock)
+    yield _scheduler(penstock, _core)
     yield from _switches()
     yield _open_files()
     yield _install(penstock)
-
-
-def _native_report(core: Any) -> dict[str, Any]:
-    """What the native module says of itself; each key may be absent."""
-    ask = getattr(core, "doctor", None)
-    return dict(ask()) if callable(ask) else {}
 
 
 def _python() -> Iterator[Finding]:
@@ -70,24 +63,22 @@ def _python() -> Iterator[Finding]:
         yield Finding("python build", f"free-threaded, running {state}")
 
 
-def _backend(native: dict[str, Any]) -> Finding:
-    wanted = os.environ.get("PENSTOCK_BACKEND")
-    in_use = native.get("backend", "epoll")
-    why = native.get("backend_reason")
-    if why is None:
-        why = "the default" if wanted is None else f"PENSTOCK_BACKEND={wanted}"
-    # A backend that was asked for and refused is slower than its user believes.
-    return Finding("backend", f"{in_use}: {why}", slow=wanted not in (None, "", in_use))
+def _backend(penstock: Any) -> Finding:
+    loop = penstock.new_event_loop()
+    try:
+        return Finding("backend", f"{loop._backend()}: the default")
+    finally:
+        loop.close()
 
 
-def _scheduler(penstock: Any, native: dict[str, Any]) -> Finding:
+def _scheduler(penstock: Any, core: Any) -> Finding:
     import asyncio
     from asyncio import tasks
 
     stock = {getattr(tasks, "_CTask", None), getattr(tasks, "_PyTask", None)}
     if penstock.Task in stock:
-        why = native.get("task_reason") or "the layout of _asyncio.Task was not recognised"
-        return Finding("scheduler", f"the standard library's Task and Future: {why}", slow=True)
+        why = f"the standard library's Task and Future: {core.why_stock_task}"
+        return Finding("scheduler", why, slow=True)
     if not issubclass(penstock.Task, asyncio.Task):
         return Finding("scheduler", "native, but asyncio.Task has been replaced by another library")
     return Finding("scheduler", "native Task and Future, subclasses of _asyncio's")

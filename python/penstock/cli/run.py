@@ -91,7 +91,7 @@ def _new_main() -> types.ModuleType:
     """A fresh `__main__`, as the interpreter makes it before it knows what will run."""
     main = types.ModuleType("__main__")
     main.__dict__["__builtins__"] = builtins
-    main.__loader__ = importlib.machinery.BuiltinImporter  # type: ignore[assignment]
+    main.__loader__ = importlib.machinery.BuiltinImporter
     if sys.version_info < (3, 14):
         main.__annotations__ = {}
     sys.modules["__main__"] = main
