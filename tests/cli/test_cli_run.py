@@ -155,14 +155,14 @@ class TestWhatTheProgramSees:
         assert "package.part" in each("-mpackage").stdout
 
     def test_module_is_found_first_where_one_stands(self, each: Both, program: Write) -> None:
-        program("import helper; print(helper.__file__)")
-        program("", "helper.py")
-        assert "helper.py" in each("program.py").stdout
+        program("import beside; print(beside.__file__)")
+        program("", "beside.py")
+        assert "beside.py" in each("program.py").stdout
 
     @pytest.mark.parametrize("name", ["directory", "./directory/", "archive.zip"])
     def test_directory_or_zip(self, each: Both, program: Write, tmp_path: Path, name: str) -> None:
-        program(WHO_AM_I + "import helper", "directory/__main__.py")
-        program("print(__name__, __file__)", "directory/helper.py")
+        program(WHO_AM_I + "import beside", "directory/__main__.py")
+        program("print(__name__, __file__)", "directory/beside.py")
         with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
             for file in (tmp_path / "directory").glob("*.py"):
                 archive.write(file, file.name)
