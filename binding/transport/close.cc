@@ -40,6 +40,7 @@ void merge_failure(PyObject*& pending) noexcept {
 void let_go(TCPTransport* transport, PyObject*& pending) noexcept {
     Ref<TCPTransport> held = Ref<TCPTransport>::borrow(transport);
     if (transport->lost == 0) transport->lost = 1;
+    transport->is_closing = true;  // for whoever finds it yet, as a ResourceWarning's source
     Network::unlink(transport);
     delete std::exchange(transport->connection, nullptr);
     settle_hold(transport);

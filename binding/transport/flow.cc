@@ -7,7 +7,7 @@
 namespace penstock::py {
 namespace {
 
-constexpr std::size_t kDefaultHighWater = 64 * 1024;
+constexpr std::size_t kDefaultHighWater = std::size_t{64} * 1024;
 
 std::size_t queued(const TCPTransport* transport) noexcept {
     return transport->connection != nullptr ? transport->connection->stream.queued() : 0;

@@ -46,7 +46,7 @@ public:
 
     int traverse(visitproc visit, void* arg) const noexcept;
 
-    static constexpr std::size_t kMostBytesARead = 256 * 1024;
+    static constexpr std::size_t kMostBytesARead = std::size_t{256} * 1024;
 
 private:
     ListNode transports_{&transports_, &transports_};

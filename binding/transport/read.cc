@@ -13,7 +13,7 @@
 namespace penstock::py {
 namespace {
 
-constexpr std::size_t kLargeRead = 16 * 1024;
+constexpr std::size_t kLargeRead = std::size_t{16} * 1024;
 constexpr std::size_t kPage = 4096;
 
 std::span<std::byte> bytes_memory(PyObject* block) noexcept {

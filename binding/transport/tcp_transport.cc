@@ -68,6 +68,7 @@ bool attach_to_server(TCPTransport* transport, PyObject* server) noexcept {
 
 bool open_connection(TCPTransport* transport) noexcept {
     Loop* loop = transport->loop;
+    if (!check_open(loop)) return false;  // again: the socket's own methods may have closed it
     transport->connection =
         new (std::nothrow) Connection(transport, loop->reactor->backend(), transport->fd);
     if (transport->connection == nullptr) {

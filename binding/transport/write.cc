@@ -109,6 +109,7 @@ bool can_write(TCPTransport* transport, const char* function) noexcept {
 // Sends all views, leaving behind what the socket doesn't take. False as above.
 bool send_all(TCPTransport* transport, const std::vector<View>& views) noexcept {
     std::vector<iovec> pieces;
+    pieces.reserve(views.size());
     for (const View& view : views)
         pieces.push_back({const_cast<std::byte*>(view.bytes().data()), view.bytes().size()});
     ssize_t result = transport->connection->stream.send(std::span<const iovec>(pieces));
@@ -152,6 +153,9 @@ PyObject* transport_writelines(PyObject* self, PyObject* list) {
     TCPTransport* transport = as_transport(self);
     if (!can_write(transport, "writelines")) return nullptr;
     Ref<> lines = Ref<>::steal(PySequence_Fast(list, "writelines() argument must be an iterable"));
+    // A list may lose its items to what a __buffer__() does: views keep none of them alive.
+    if (lines && PyList_Check(lines.get()))
+        lines = Ref<>::steal(PyList_AsTuple(lines.get()));
     if (!lines) return nullptr;
     std::vector<View> views;
     views.reserve(static_cast<std::size_t>(PySequence_Fast_GET_SIZE(lines.get())));

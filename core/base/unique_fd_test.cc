@@ -22,7 +22,7 @@ TEST(UniqueFd, MovingHandsTheDescriptorOver) {
     UniqueFd first(some_fd());
     int fd = first.get();
     UniqueFd second(std::move(first));
-    EXPECT_FALSE(first.is_open());  // NOLINT(bugprone-use-after-move): that is the contract
+    EXPECT_FALSE(first.is_open());  // NOLINT: what is left behind is empty, by contract
     EXPECT_EQ(second.get(), fd);
     UniqueFd third(some_fd());
     int old = third.get();

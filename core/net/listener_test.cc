@@ -43,6 +43,7 @@ protected:
 TEST_F(ListenerTest, TakesInABoundedNumberATurn) {
     ASSERT_EQ(listener->start(), 0);
     std::vector<UniqueFd> clients;
+    clients.reserve(6);
     for (int i = 0; i < 6; ++i) clients.push_back(connecting(address));
     for (UniqueFd& client : clients) ASSERT_TRUE(becomes(client.get(), POLLOUT));
     turn(backend, std::chrono::seconds(5));

@@ -298,6 +298,7 @@ TEST(ReactorOnEpoll, LosesNoWordOfOtherThreads) {
         if (++received == kSenders * kEach) host.stops = true;
     });
     std::vector<std::thread> senders;
+    senders.reserve(kSenders);
     for (int i = 0; i < kSenders; ++i)
         senders.emplace_back([&] {
             for (int n = 0; n < kEach; ++n) reactor.post(count);
