@@ -1,4 +1,10 @@
 // penstock._core: the extension module.
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <exception>
+
 #include "futures/future.h"
 #include "futures/future_iter.h"
 #include "futures/probe.h"
@@ -127,7 +133,37 @@ bool tell_why_stock(PyObject* module, State* state) noexcept {
                             state->why_stock) == 0;
 }
 
+#if PY_VERSION_HEX < 0x030E0000
+// Up to 3.13 a daemon thread that asks for the GIL while the interpreter ends is unwound by
+// pthread_exit(), which no noexcept function lets through: std::terminate() would abort the
+// process. Such a thread waits for the process to end instead, as CPython has it from 3.14 on.
+std::terminate_handler outer_terminate = nullptr;
+
+[[noreturn]] void terminate_or_wait() noexcept {
+#if PY_VERSION_HEX >= 0x030D0000
+    bool is_ending = Py_IsFinalizing();
+#else
+    bool is_ending = _Py_IsFinalizing();
+#endif
+    bool is_main_thread = ::getpid() == static_cast<pid_t>(::syscall(SYS_gettid));
+    if (is_ending && !is_main_thread && std::current_exception() == nullptr)
+        for (;;) ::pause();
+    if (outer_terminate != nullptr) outer_terminate();
+    std::abort();
+}
+
+void keep_daemon_threads_from_terminating() noexcept {
+    std::terminate_handler outer = std::get_terminate();
+    if (outer == terminate_or_wait) return;
+    outer_terminate = outer;
+    std::set_terminate(terminate_or_wait);
+}
+#else
+void keep_daemon_threads_from_terminating() noexcept {}
+#endif
+
 int execute(PyObject* module) {
+    keep_daemon_threads_from_terminating();
     State* state = state_of(module);
     state->module = module;
     state->tasks.next = state->tasks.prev = &state->tasks;
@@ -166,6 +202,44 @@ int clear(PyObject* module) {
     return 0;
 }
 
+// The last of the module: its types, which hold it, are gone, and with them their instances.
+void free_module(void* pointer) {
+    auto* module = static_cast<PyObject*>(pointer);
+    clear(module);
+    State* state = state_of(module);
+    if (state == nullptr) return;
+    for (PyTypeObject** type :
+         {&state->future, &state->task, &state->future_iter, &state->handle, &state->timer_handle,
+          &state->loop, &state->sleep, &state->coroutine_function, &state->transport,
+          &state->acceptor, &state->base_future, &state->base_task})
+        Py_CLEAR(*type);
+    for (PyObject** kept : {&state->cancelled_error,
+                            &state->invalid_state_error,
+                            &state->iscoroutine,
+                            &state->extract_stack,
+                            &state->format_callback_source,
+                            &state->abstract_handle,
+                            &state->abstract_timer_handle,
+                            &state->stock_sleep,
+                            &state->buffered_protocol,
+                            &state->transport_socket,
+                            &state->socket_class,
+                            &state->gaierror,
+                            &state->get_running_loop,
+                            &state->register_task,
+                            &state->unregister_task,
+                            &state->current_tasks,
+                            &state->future_add_to_awaited_by,
+                            &state->future_discard_from_awaited_by,
+                            &state->empty_vars,
+                            &state->context_keyword,
+                            &state->why_stock})
+        Py_CLEAR(*kept);
+#define NAME(name) Py_CLEAR(state->str_##name);
+    PENSTOCK_NAMES(NAME)
+#undef NAME
+}
+
 PyMethodDef functions[] = {
     {"create_task", method(create_task), kFast,
      PyDoc_STR("create_task($module, coro, /, *, name=None, context=None, **kwargs)\n--\n\n"
@@ -200,7 +274,7 @@ PyModuleDef module_definition = {PyModuleDef_HEAD_INIT,
                                  module_slots,
                                  traverse,
                                  clear,
-                                 [](void* module) { clear(static_cast<PyObject*>(module)); }};
+                                 free_module};
 
 State* find_state(PyTypeObject* type) noexcept {
     PyObject* module = PyType_GetModuleByDef(type, &module_definition);

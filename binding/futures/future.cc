@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "futures/task.h"
 #include "loop/handle.h"
 #include "loop/loop.h"
 #include "py/stop_iteration.h"
@@ -59,9 +60,19 @@ void dealloc(PyObject* self) {
 }
 
 // What stands in `_callbacks` for a task that waits: as in asyncio, a built-in method of the task.
+// Called by the loop it steps the task at once, as asyncio's does.
 PyObject* wake_up(PyObject* self, PyObject*) {
-    Ref<> done = Ref<>::steal(PyObject_CallNoArgs(self));
-    return done.release();
+    Task* task = as_task(self);
+    Loop* loop = native_loop(task);
+    bool may_step = loop != nullptr && loop->thread == PyThreadState_Get() &&
+                    loop->stepping == nullptr && loop->reactor != nullptr;
+    if (!may_step) return PyObject_CallNoArgs(self);
+    step_task(loop, as_task(Py_NewRef(self)));
+    if (loop->failure != nullptr) {
+        raise_exception(std::exchange(loop->failure, nullptr));
+        return nullptr;
+    }
+    Py_RETURN_NONE;
 }
 PyMethodDef wake_up_definition = {"task_wakeup", wake_up, METH_O, nullptr};
 

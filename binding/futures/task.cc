@@ -94,6 +94,12 @@ int init(PyObject* self, PyObject* args, PyObject* kwargs) {
     Loop* loop =
         find_native_loop(state, loop_object == Py_None ? object(running_loop(state)) : loop_object);
     Task* task = as_task(self);
+#if PY_VERSION_HEX >= 0x030F0000
+    if (task->coro != nullptr) {
+        PyErr_Format(PyExc_RuntimeError, "Task %R is already initialized", self);
+        return -1;
+    }
+#endif
     if (task->native != nullptr) unlink_task(task);
     task->native = nullptr;
     if (loop == nullptr || loop->reactor == nullptr) {
@@ -104,6 +110,12 @@ int init(PyObject* self, PyObject* args, PyObject* kwargs) {
         // Nothing was started, so nothing is reported when it goes.
         task->log_destroy_pending = 0;
         return -1;
+    }
+    Ref<> text;
+    if (name != Py_None && !PyUnicode_CheckExact(name)) {
+        text = Ref<>::steal(PyObject_Str(name));
+        if (!text) return -1;
+        name = text.get();
     }
     if (context != Py_None && !is_context(context)) {
         PyErr_Format(PyExc_TypeError, "context must be a contextvars.Context, not %.200s",
@@ -120,6 +132,7 @@ int init(PyObject* self, PyObject* args, PyObject* kwargs) {
     task->must_cancel = 0;
     task->cancels_requested = 0;
     if (!fill(loop, task, coro, name, context)) return -1;
+    unlink_task(task);  // the name's __str__ may have called __init__ again
     link_task(loop, task);
     if (eager_start && loop->is_running) return start_eagerly(loop, task) ? 0 : -1;
     push_task(loop, as_task(Py_NewRef(self)));
@@ -258,11 +271,19 @@ PyType_Spec spec = {"penstock._core.Task", sizeof(Task), 0,
 // whoever made it.
 bool start_eagerly(Loop* loop, Task* task) noexcept {
     if (!materialise_context(task)) return false;
+    if (PyContext_Enter(task->context) < 0) {  // entered already: it will never run
+        unlink_task(task);
+        task->log_destroy_pending = 0;
+        return false;
+    }
+    PyContext_Exit(task->context);
     Task* outer = loop->stepping;
-    Ref<> entered = Ref<>::borrow(loop->entered);
+    PyObject* entered = loop->entered;
+    Ref<> current = read_current_task(loop);
     step_task(loop, as_task(Py_NewRef(object(task))));
     loop->stepping = outer;
-    set_current_task(loop, entered.get());
+    set_current_task(loop, current.get());
+    loop->entered = entered;  // whoever has written another one takes it back
     if (task->state != kPending) Py_CLEAR(task->coro);  // as asyncio's eager tasks, from 3.12 on
     if (loop->failure == nullptr) return true;
     // KeyboardInterrupt or SystemExit of the first step belongs to whoever started it.
@@ -355,7 +376,9 @@ void unlink_task(Task* task) noexcept {
     task->node.prev->next = task->node.next;
     task->node.next->prev = task->node.prev;
     task->node.next = task->node.prev = nullptr;
-    if (task->native != nullptr && task->native->anchor == task) task->native->anchor = nullptr;
+    // Not `native` itself: where the base's __init__() has changed the loop, it may be gone.
+    Loop* loop = native_loop(task);
+    if (loop != nullptr && loop->anchor == task) loop->anchor = nullptr;
 }
 
 PyObject* live_tasks([[maybe_unused]] PyObject* module, PyObject*) {

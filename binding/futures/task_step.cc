@@ -232,7 +232,8 @@ void report_already_done(Loop* loop, Task* task, PyObject* thrown) noexcept {
 }
 
 PySendResult resume(Loop* loop, Task* task, PyObject* thrown, PyObject** yielded) noexcept {
-    PyObject* coro = task->coro;
+    Ref<> held = Ref<>::borrow(task->coro);  // a second Task.__init__() may drop it as it runs
+    PyObject* coro = held.get();
     if (thrown != nullptr) [[unlikely]]
         return throw_into(loop, coro, thrown, yielded);
     if (PyCoro_CheckExact(coro)) [[likely]]
@@ -264,8 +265,12 @@ void step_task(Loop* loop, Task* task) noexcept {
     PySendResult sent = PYGEN_ERROR;
     bool is_bare = task->vars != nullptr;
     PyObject*& context = is_bare ? task->vars : task->context;
-    bool entered =
-        run_in_context(loop, context, true, [&] { sent = resume(loop, task, thrown, &yielded); });
+    auto send = [&] { sent = resume(loop, task, thrown, &yielded); };
+    bool entered = true;
+    if (task->context == loop->thread->context) [[unlikely]]
+        send();  // woken by a callback that runs in the task's context
+    else
+        entered = run_in_context(loop, context, true, send);
     loop->stepping = nullptr;
     if (is_bare && is_context(task->vars)) [[unlikely]] {
         // Somebody has kept the context object of this step: it is the task's own from now on.

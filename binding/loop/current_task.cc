@@ -1,9 +1,11 @@
 // What asyncio.current_task() answers. Below 3.14 a dict of _asyncio, {loop: task}; from 3.14 on
 // a field of the thread state, which probe.cc finds.
 #include "loop/loop.h"
+#include "py/ref.h"
 
 #if PY_VERSION_HEX < 0x030E0000
 extern "C" {
+PyAPI_FUNC(PyObject*) _PyDict_GetItem_KnownHash(PyObject*, PyObject*, Py_hash_t);
 PyAPI_FUNC(int) _PyDict_SetItem_KnownHash(PyObject*, PyObject*, PyObject*, Py_hash_t);
 PyAPI_FUNC(int) _PyDict_DelItem_KnownHash(PyObject*, PyObject*, Py_hash_t);
 }
@@ -33,8 +35,24 @@ void write_current_task(Loop* loop, PyObject* task) noexcept {
     if (pending != nullptr) raise_exception(pending);
 }
 
+Ref<> read_current_task(Loop* loop) noexcept {
+    State* state = loop->state;
+    PyObject* task = nullptr;
+#if PY_VERSION_HEX >= 0x030E0000
+    if (state->running_task_offset > 0)
+        task = *reinterpret_cast<PyObject**>(reinterpret_cast<char*>(PyThreadState_Get()) +
+                                             state->running_task_offset);
+#else
+    if (state->current_tasks != nullptr) {
+        task = _PyDict_GetItem_KnownHash(state->current_tasks, object(loop), loop->hash);
+        if (task == nullptr) PyErr_Clear();
+    }
+#endif
+    return Ref<>::borrow(task);
+}
+
 Loop* running_loop(State* state) noexcept {
-    if (state->running == nullptr) return nullptr;
+    if (state->running_loops == 0) return nullptr;
     if (state->running_thread == PyThreadState_Get()) [[likely]]
         return state->running;
     // Two loops in two threads: asyncio knows.

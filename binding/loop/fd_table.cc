@@ -48,24 +48,27 @@ int FdTable::Entry::traverse(visitproc visit, void* arg) const noexcept {
     return 0;
 }
 
-void FdTable::Entry::serve(Ready direction) noexcept {
+PyObject* FdTable::Entry::serve(Ready direction) noexcept {
     if (Handle* called = handle(direction); called != nullptr)
         loop_->reactor->push_completed(make_word(WordKind::kHandle, Py_NewRef(object(called))));
-    PyObject* waiting = std::exchange(waiters(direction), nullptr);
-    if (waiting == nullptr) return;
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(waiting); ++i) {
-        complete_with_none(loop_, PyList_GET_ITEM(waiting, i));
-    }
-    Py_DECREF(waiting);
+    return std::exchange(waiters(direction), nullptr);
 }
 
 void FdTable::Entry::on_ready(Ready events) noexcept {
     bool is_unwanted = !has(wanted(), events);
-    if (has(events, Ready::kRead)) serve(Ready::kRead);
-    if (has(events, Ready::kWrite)) serve(Ready::kWrite);
+    Loop* loop = loop_;
+    PyObject* waiting[] = {has(events, Ready::kRead) ? serve(Ready::kRead) : nullptr,
+                           has(events, Ready::kWrite) ? serve(Ready::kWrite) : nullptr};
     // Level-triggered: what nobody wants would come back in every turn.
-    if (is_unwanted && loop_->reactor->backend().watch(fd_, wanted(), *this) == 0)
+    if (is_unwanted && loop->reactor->backend().watch(fd_, wanted(), *this) == 0)
         armed_ = wanted();
+    // Last: where the loop has a call_soon() of its own, it may drop this entry.
+    for (PyObject* futures : waiting) {
+        if (futures == nullptr) continue;
+        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(futures); ++i)
+            complete_with_none(loop, PyList_GET_ITEM(futures, i));
+        Py_DECREF(futures);
+    }
 }
 
 FdTable::Entry& FdTable::entry(int fd) {
@@ -198,8 +201,11 @@ PyObject* add(PyObject* self, PyObject* const* args, Py_ssize_t count, Ready dir
     if (!check_open(loop)) return nullptr;
     int fd = fd_of(args[0]);
     if (fd < 0) return nullptr;
-    Handle* handle = new_handle(loop, args[1], args + 2, count - 2, nullptr);
-    if (handle == nullptr || !loop->fds->add(fd, direction, handle)) return nullptr;
+    Ref<Handle> handle =
+        Ref<Handle>::steal(new_handle(loop, args[1], args + 2, count - 2, nullptr));
+    // Again: fileno() may have closed it.
+    if (!handle || !check_open(loop) || !loop->fds->add(fd, direction, handle.release()))
+        return nullptr;
     Py_RETURN_NONE;
 }
 
@@ -207,17 +213,16 @@ PyObject* remove(PyObject* self, PyObject* file, Ready direction) noexcept {
     Loop* loop = as_loop(self);
     Ref<> free = Ref<>::steal(loop_ensure_fd_no_transport(self, file));
     if (!free) return nullptr;
-    if (loop->reactor == nullptr) Py_RETURN_FALSE;
     int fd = fd_of(file);
     if (fd < 0) return nullptr;
+    if (loop->reactor == nullptr) Py_RETURN_FALSE;
     return PyBool_FromLong(loop->fds->remove(fd, direction));
 }
 
 PyObject* wait(PyObject* self, PyObject* file, Ready direction) noexcept {
     Loop* loop = as_loop(self);
-    if (!check_open(loop)) return nullptr;
     int fd = fd_of(file);
-    return fd < 0 ? nullptr : loop->fds->wait(fd, direction);
+    return fd < 0 || !check_open(loop) ? nullptr : loop->fds->wait(fd, direction);
 }
 
 }  // namespace

@@ -49,7 +49,7 @@ private:
         int traverse(visitproc visit, void* arg) const noexcept;
 
     private:
-        void serve(Ready direction) noexcept;
+        PyObject* serve(Ready direction) noexcept;  // the waiters: a new reference, or nullptr
 
         Loop* loop_;
         int fd_;

@@ -118,7 +118,6 @@ void dealloc(PyObject* self) {
     PyTypeObject* type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     if (loop->weakrefs != nullptr) PyObject_ClearWeakRefs(self);
-    if (loop->state != nullptr && loop->state->running == loop) loop->state->running = nullptr;
     clear(self);
     type->tp_free(self);
     Py_DECREF(object(type));

@@ -11,6 +11,7 @@
 #include "futures/layout.h"
 #include "py/context.h"
 #include "py/python.h"
+#include "py/ref.h"
 #include "py/state.h"
 #include "reactor/reactor.h"
 #include "reactor/signals.h"
@@ -88,6 +89,9 @@ void write_current_task(Loop* loop, PyObject* task) noexcept;
 inline void set_current_task(Loop* loop, PyObject* task) noexcept {
     if (loop->entered != task) write_current_task(loop, task);
 }
+
+// What it says now. Eager tasks of asyncio's own write it too.
+Ref<> read_current_task(Loop* loop) noexcept;
 
 // Calls loop.call_exception_handler() with {"message": …, "exception": …} and what `extra`
 // (name, value, …, nullptr) adds. Takes over `exception`; nothing is pending afterwards but

@@ -161,14 +161,13 @@ PyObject* loop_run(PyObject* self, PyObject*) {
     PyThreadState* thread = PyThreadState_Get();
     if (!loop->scratch.enter(thread)) return nullptr;
     Ref<> held = Ref<>::borrow(self);
-    Loop* outer = state->running;
-    PyThreadState* outer_thread = state->running_thread;
     loop->thread = thread;
     loop->is_running = true;
     loop->entered = nullptr;
     loop->anchor = nullptr;
     state->running = loop;
     state->running_thread = thread;
+    ++state->running_loops;
     Host host(loop);
     loop->reactor->run(host);
     set_current_task(loop, nullptr);
@@ -177,9 +176,11 @@ PyObject* loop_run(PyObject* self, PyObject*) {
     loop->is_stopping = false;
     loop->thread = nullptr;
     if (state->running == loop) {
-        state->running = outer_thread == thread ? nullptr : outer;
-        state->running_thread = outer_thread;
+        // A loop that began before us may be gone by now: asyncio is asked for it.
+        state->running = nullptr;
+        state->running_thread = nullptr;
     }
+    --state->running_loops;
     loop->scratch.leave();
     if (loop->failure != nullptr) {
         raise_exception(std::exchange(loop->failure, nullptr));

@@ -75,20 +75,31 @@ bool check_thread(Loop* loop) noexcept {
     return false;
 }
 
+// Python code that read the arguments, or another thread, has closed the loop.
+PyObject* closed_meanwhile(Loop* loop, Handle* handle) noexcept {
+    Py_DECREF(object(handle));
+    check_open(loop);
+    return nullptr;
+}
+
 Handle* push_call(Loop* loop, const Call& call) noexcept {
     Handle* handle = new_handle(loop, call.callback, call.args, call.count, call.context);
-    if (handle != nullptr)
-        loop->reactor->push(make_word(WordKind::kHandle, Py_NewRef(object(handle))));
+    if (handle == nullptr) return nullptr;
+    if (loop->reactor == nullptr) [[unlikely]]
+        return reinterpret_cast<Handle*>(closed_meanwhile(loop, handle));
+    loop->reactor->push(make_word(WordKind::kHandle, Py_NewRef(object(handle))));
     return handle;
 }
 
 TimePoint time_point(double seconds) noexcept {
     // 292 years and all that does not fit are for ever; what is not a number is due at once, as
-    // a comparison with it would have it in asyncio.
-    if (std::isnan(seconds)) return TimePoint::min();
+    // a comparison with it would have it in asyncio. Half the range below zero is left free, so
+    // that the difference of two times can't overflow.
+    constexpr TimePoint kLongAgo(Duration::min() / 2);
+    if (std::isnan(seconds)) return kLongAgo;
     double nanoseconds = seconds * 1e9;
     if (nanoseconds >= 9.2e18) return kNever;
-    if (nanoseconds <= -9.2e18) return TimePoint::min();
+    if (nanoseconds <= -4.6e18) return kLongAgo;
     return TimePoint(Duration(static_cast<Duration::rep>(std::ceil(nanoseconds))));
 }
 
@@ -100,6 +111,8 @@ PyObject* start_timer(Loop* loop, double when, const Call& call) noexcept {
     TimerHandle* handle =
         new_timer_handle(loop, when, call.callback, call.args, call.count, call.context);
     if (handle == nullptr) return nullptr;
+    if (loop->reactor == nullptr) [[unlikely]]
+        return closed_meanwhile(loop, handle);
     handle->is_queued = true;
     loop->reactor->timers().push(time_point(when),
                                  make_word(WordKind::kHandle, Py_NewRef(object(handle))));

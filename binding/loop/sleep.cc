@@ -88,8 +88,9 @@ PySendResult start(Sleep* sleep, PyObject** result) noexcept {
         loop->is_debug)
         return start_delegating(sleep, result);
     sleep->phase = SleepPhase::kWaiting;
+    constexpr double kForever = 4.6e9;  // 146 years: half the range, the other half for the clock
     loop->reactor->timers().push(
-        now() + Duration(static_cast<Duration::rep>(std::min(delay, 9.2e9) * 1e9)),
+        now() + Duration(static_cast<Duration::rep>(std::min(delay, kForever) * 1e9)),
         make_word(WordKind::kSleep, Py_NewRef(object(sleep))));
     *result = Py_NewRef(object(sleep));
     return PYGEN_NEXT;

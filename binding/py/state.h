@@ -99,8 +99,9 @@ struct State {
     bool bare_context;    // the same for Context: see py/context.h
     PyObject* why_stock;  // str or nullptr: what the probe found
 
-    Loop* running;                  // the loop that ran last, and the thread it runs in:
+    Loop* running;                  // the loop that began to run last, and the thread it runs in:
     PyThreadState* running_thread;  // a cache, see running_loop()
+    std::size_t running_loops;      // in all threads
     std::uint64_t tasks_made;
     ListNode tasks;  // below 3.14: all native tasks that are not done
 

@@ -24,15 +24,18 @@ inline PyObject* return_from_iter(State* state, PyObject* value) noexcept {
         }
         Py_XSETREF(state->stop_iteration, made);
         kept = reinterpret_cast<PyStopIterationObject*>(made);
-    } else if (kept->traceback != nullptr || kept->context != nullptr || kept->cause != nullptr ||
-               kept->dict != nullptr) {
+    }
+    // What it held may run Python code as it dies, which may come here: it finds `kept` in use.
+    PyObject* raised = Py_NewRef(object(kept));
+    if (kept->traceback != nullptr || kept->context != nullptr || kept->cause != nullptr ||
+        kept->dict != nullptr) {
         Py_CLEAR(kept->traceback);
         Py_CLEAR(kept->context);
         Py_CLEAR(kept->cause);
         Py_CLEAR(kept->dict);
     }
     Py_XSETREF(kept->value, value);
-    PyErr_SetRaisedException(Py_NewRef(object(kept)));
+    PyErr_SetRaisedException(raised);
 #else
     // 3.11 asks am_send first; this is for those who iterate by hand.
     (void)state;

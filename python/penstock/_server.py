@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import sys
 import weakref
 from asyncio.log import logger
 from asyncio.trsock import TransportSocket
@@ -227,6 +228,8 @@ class Server(asyncio.AbstractServer):
     async def serve_forever(self) -> None:
         """Accept connections until cancelled: the server is closed then and its clients waited for.
 
+        From CPython 3.14 on the clients are closed as well, as asyncio does there.
+
         Raises RuntimeError if the server is closed, or if somebody awaits this already.
         """
         if self._forever is not None:
@@ -240,6 +243,8 @@ class Server(asyncio.AbstractServer):
         except asyncio.CancelledError:
             try:
                 self.close()
+                if sys.version_info >= (3, 14):
+                    self.close_clients()
                 await self.wait_closed()
             finally:
                 raise
