@@ -35,8 +35,10 @@ private:
     static constexpr int kEventsAtOnce = 256;
 
     int control(int operation, int fd, const Slot& slot) noexcept;
+    void leave_parent_behind() noexcept;
 
     UniqueFd epoll_;
+    unsigned forks_;  // as many as there were when epoll_ was made
     std::vector<Slot> slots_;  // by fd
     std::size_t watched_ = 0;
     bool has_pwait2_ = true;
