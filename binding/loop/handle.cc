@@ -400,7 +400,7 @@ void run_handle(Handle* handle) noexcept {
     // A cancel() from within the call must not let go of what the call uses.
     handle->is_running = true;
     bool returned = false;
-    run_in_context(handle->loop, handle->context, handle->persists, [&] {
+    run_in_context(handle->loop, handle->context, true, [&] {
         PyObject* result = call(handle);
         returned = result != nullptr;
         Py_XDECREF(result);
