@@ -61,7 +61,8 @@ def measured(script: str, *words: object) -> dict[str, float]:
     command = [sys.executable, script, *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_FOR_ONE)
     if done.returncode or not done.stdout:
-        raise RuntimeError(f"{' '.join(command[1:])} failed:\n{done.stdout}{done.stderr}")
+        said = f"status {done.returncode}\n{done.stdout}{done.stderr}"
+        raise RuntimeError(f"{' '.join(command[1:])} failed: {said}")
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
