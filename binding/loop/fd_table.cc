@@ -60,8 +60,7 @@ void FdTable::Entry::on_ready(Ready events) noexcept {
     PyObject* waiting[] = {has(events, Ready::kRead) ? serve(Ready::kRead) : nullptr,
                            has(events, Ready::kWrite) ? serve(Ready::kWrite) : nullptr};
     // Level-triggered: what nobody wants would come back in every turn.
-    if (is_unwanted && loop->reactor->backend().watch(fd_, wanted(), *this) == 0)
-        armed_ = wanted();
+    if (is_unwanted && loop->reactor->backend().watch(fd_, wanted(), *this) == 0) armed_ = wanted();
     // Last: where the loop has a call_soon() of its own, it may drop this entry.
     for (PyObject* futures : waiting) {
         if (futures == nullptr) continue;

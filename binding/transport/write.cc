@@ -154,8 +154,7 @@ PyObject* transport_writelines(PyObject* self, PyObject* list) {
     if (!can_write(transport, "writelines")) return nullptr;
     Ref<> lines = Ref<>::steal(PySequence_Fast(list, "writelines() argument must be an iterable"));
     // A list may lose its items to what a __buffer__() does: views keep none of them alive.
-    if (lines && PyList_Check(lines.get()))
-        lines = Ref<>::steal(PyList_AsTuple(lines.get()));
+    if (lines && PyList_Check(lines.get())) lines = Ref<>::steal(PyList_AsTuple(lines.get()));
     if (!lines) return nullptr;
     std::vector<View> views;
     views.reserve(static_cast<std::size_t>(PySequence_Fast_GET_SIZE(lines.get())));

@@ -38,7 +38,7 @@ private:
     void leave_parent_behind() noexcept;
 
     UniqueFd epoll_;
-    unsigned forks_;  // as many as there were when epoll_ was made
+    unsigned forks_;           // as many as there were when epoll_ was made
     std::vector<Slot> slots_;  // by fd
     std::size_t watched_ = 0;
     bool has_pwait2_ = true;
