@@ -54,8 +54,7 @@ bool import_asyncio(State* state) noexcept {
         !import_into(state->abstract_timer_handle, "asyncio.events", "TimerHandle") ||
         !import_into(state->stock_sleep, "asyncio.tasks", "sleep") ||
         !import_into(state->get_running_loop, "_asyncio", "_get_running_loop") ||
-        !import_into(state->register_task, "_asyncio", "_register_task") ||
-        !import_into(state->unregister_task, "_asyncio", "_unregister_task"))
+        !import_into(state->register_task, "_asyncio", "_register_task"))
         return false;
     if (kHas314)
         return import_if_there(state->future_add_to_awaited_by, "_asyncio",
@@ -227,7 +226,6 @@ void free_module(void* pointer) {
                             &state->gaierror,
                             &state->get_running_loop,
                             &state->register_task,
-                            &state->unregister_task,
                             &state->current_tasks,
                             &state->future_add_to_awaited_by,
                             &state->future_discard_from_awaited_by,

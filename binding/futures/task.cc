@@ -216,15 +216,7 @@ PyObject* cancel(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObje
     task->record.canceller = running != nullptr ? current_task_id(running) : 0;
     task->record.cancel_kind = CancelKind::kRequest;
     if (task->waiter != nullptr) {
-        Ref<> waiter = Ref<>::borrow(task->waiter);
-        PyObject* call_args[] = {waiter.get(), message};
-        Ref<> keyword = Ref<>::steal(PyTuple_Pack(1, state->str_msg));
-        Ref<> result = Ref<>::steal(
-            keyword ? PyObject_VectorcallMethod(state->str_cancel, call_args,
-                                                1 | PY_VECTORCALL_ARGUMENTS_OFFSET, keyword.get())
-                    : nullptr);
-        if (!result) return nullptr;
-        int was_cancelled = PyObject_IsTrue(result.get());
+        int was_cancelled = cancel_awaited(state, task->waiter, message);
         if (was_cancelled < 0) return nullptr;
         if (was_cancelled) Py_RETURN_TRUE;
     }
@@ -292,6 +284,17 @@ bool start_eagerly(Loop* loop, Task* task) noexcept {
 }
 
 }  // namespace
+
+int cancel_awaited(State* state, PyObject* awaited, PyObject* message) noexcept {
+    Ref<> held = Ref<>::borrow(awaited);
+    Ref<> held_message = Ref<>::borrow(message);
+    Ref<> keyword = Ref<>::steal(PyTuple_Pack(1, state->str_msg));
+    if (!keyword) return -1;
+    PyObject* args[] = {awaited, message};
+    Ref<> result = Ref<>::steal(PyObject_VectorcallMethod(
+        state->str_cancel, args, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, keyword.get()));
+    return result ? PyObject_IsTrue(result.get()) : -1;
+}
 
 bool check_coroutine(State* state, PyObject* coro) noexcept {
     if (PyCoro_CheckExact(coro)) [[likely]]

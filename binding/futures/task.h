@@ -33,6 +33,9 @@ PyObject* live_tasks(PyObject* module, PyObject*);
 // Gives the task a Context object of its own where it has only vars.
 bool materialise_context(Task* task) noexcept;
 
+// awaited.cancel(msg=message): whether it was cancelled, -1 with an exception set.
+int cancel_awaited(State* state, PyObject* awaited, PyObject* message) noexcept;
+
 bool check_coroutine(State* state, PyObject* coro) noexcept;
 
 // create_task(coro, *, name=None, context=None, **kwargs) on the running loop.

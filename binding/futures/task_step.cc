@@ -73,6 +73,16 @@ void fail_soon(Loop* loop, Task* task, Ref<> message) noexcept {
     push_task(loop, task);
 }
 
+// A task that was cancelled before it came to wait cancels what it waits for.
+void pass_on_cancellation(State* state, Task* task, PyObject* awaited) noexcept {
+    PyObject* message = task->cancel_msg != nullptr ? task->cancel_msg : Py_None;
+    int was_cancelled = cancel_awaited(state, awaited, message);
+    if (was_cancelled > 0)
+        task->must_cancel = 0;
+    else if (was_cancelled < 0)
+        PyErr_Clear();
+}
+
 // `task` waits for a future of another make. Takes over both references.
 void wait_for_foreign(Loop* loop, Task* task, PyObject* future) noexcept {
     State* state = loop->state;
@@ -99,15 +109,7 @@ void wait_for_foreign(Loop* loop, Task* task, PyObject* future) noexcept {
         if (!done) PyErr_Clear();
     }
     if (task->must_cancel) {
-        Ref<> message = Ref<>::borrow(task->cancel_msg != nullptr ? task->cancel_msg : Py_None);
-        Ref<> keyword = Ref<>::steal(PyTuple_Pack(1, state->str_msg));
-        PyObject* cancel_args[] = {future, message.get()};
-        Ref<> result = Ref<>::steal(PyObject_VectorcallMethod(
-            state->str_cancel, cancel_args, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, keyword.get()));
-        if (result && PyObject_IsTrue(result.get()) > 0)
-            task->must_cancel = 0;
-        else
-            PyErr_Clear();
+        pass_on_cancellation(state, task, future);
     }
     Py_DECREF(object(task));
 }
@@ -189,16 +191,7 @@ void act_on_yield(Loop* loop, Task* task, PyObject* yielded) noexcept {
     if (task->must_cancel) [[unlikely]] {
         Py_INCREF(object(task));
         add_waiter(loop, future, task);
-        Ref<> held = Ref<>::borrow(yielded);
-        Ref<> message = Ref<>::borrow(task->cancel_msg != nullptr ? task->cancel_msg : Py_None);
-        Ref<> keyword = Ref<>::steal(PyTuple_Pack(1, state->str_msg));
-        PyObject* args[] = {yielded, message.get()};
-        Ref<> result = Ref<>::steal(PyObject_VectorcallMethod(
-            state->str_cancel, args, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, keyword.get()));
-        if (result && PyObject_IsTrue(result.get()) > 0)
-            task->must_cancel = 0;
-        else
-            PyErr_Clear();
+        pass_on_cancellation(state, task, yielded);
         Py_DECREF(object(task));
         return;
     }

@@ -84,7 +84,6 @@ struct State {
     PyObject* gaierror;               // socket.gaierror
     PyObject* get_running_loop;       // _asyncio._get_running_loop, returns None where none runs
     PyObject* register_task;
-    PyObject* unregister_task;
     PyObject* current_tasks;             // {loop: task} below 3.14, else nullptr
     Py_ssize_t running_task_offset;      // from 3.14: of the thread state's asyncio_running_task
     PyObject* future_add_to_awaited_by;  // from 3.14
