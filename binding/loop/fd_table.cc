@@ -5,7 +5,7 @@
 #include "futures/future.h"
 #include "py/types.h"
 #include "transport/network.h"
-#include "transport/tcp_transport.h"
+#include "transport/socket_transport.h"
 
 namespace penstock::py {
 
@@ -253,7 +253,7 @@ PyObject* loop_ensure_fd_no_transport(PyObject* self, PyObject* file) {
     Loop* loop = as_loop(self);
     int fd = fd_of(file);
     if (fd < 0) return nullptr;
-    TCPTransport* transport = loop->network != nullptr ? loop->network->at(fd) : nullptr;
+    SocketTransport* transport = loop->network != nullptr ? loop->network->at(fd) : nullptr;
     if (transport == nullptr || transport->is_closing) Py_RETURN_NONE;
     PyErr_Format(PyExc_RuntimeError, "File descriptor %R is used by transport %R", file,
                  object(transport));

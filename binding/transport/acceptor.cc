@@ -11,7 +11,7 @@
 #include "transport/methods.h"
 #include "transport/network.h"
 #include "transport/sockaddr.h"
-#include "transport/tcp_transport.h"
+#include "transport/socket_transport.h"
 
 namespace penstock::py {
 namespace {
@@ -74,7 +74,7 @@ void welcome(Acceptor* acceptor, UniqueFd fd, const Address& peer) noexcept {
     Ref<> protocol, transport;
     if (sock) protocol = Ref<>::steal(PyObject_CallNoArgs(acceptor->factory));
     if (protocol) {
-        transport = Ref<>::steal(make_tcp_transport(
+        transport = Ref<>::steal(make_socket_transport(
             loop, {sock.get(), protocol.get(), nullptr, nullptr, acceptor->server, address.get()}));
     }
     if (transport) return;

@@ -3,22 +3,22 @@
 #include "py/types.h"
 #include "transport/log.h"
 #include "transport/network.h"
-#include "transport/tcp_transport.h"
+#include "transport/socket_transport.h"
 
 namespace penstock::py {
 namespace {
 
-bool connection_lost_soon(TCPTransport* transport, PyObject* exception) noexcept {
+bool connection_lost_soon(SocketTransport* transport, PyObject* exception) noexcept {
     ++transport->lost;
     Ref<> callback = Ref<>::steal(
         PyObject_GetAttr(object(transport), transport->loop->state->str__call_connection_lost));
     return callback && call_soon(transport->loop, callback.get(), exception);
 }
 
-bool force_close(TCPTransport* transport, PyObject* exception) noexcept {
+bool force_close(SocketTransport* transport, PyObject* exception) noexcept {
     if (transport->lost > 0) return true;
-    Ref<TCPTransport> held = Ref<TCPTransport>::borrow(transport);
-    TcpStream& stream = transport->connection->stream;
+    Ref<SocketTransport> held = Ref<SocketTransport>::borrow(transport);
+    Stream& stream = transport->connection->stream;
     transport->is_closing = true;
     stream.stop_reading();
     stream.discard();  // may run foreign code, which may close us: then all is done
@@ -37,8 +37,8 @@ void merge_failure(PyObject*& pending) noexcept {
 }
 
 // The fd has no watcher any more, and is closed. What fails goes to `pending`.
-void let_go(TCPTransport* transport, PyObject*& pending) noexcept {
-    Ref<TCPTransport> held = Ref<TCPTransport>::borrow(transport);
+void let_go(SocketTransport* transport, PyObject*& pending) noexcept {
+    Ref<SocketTransport> held = Ref<SocketTransport>::borrow(transport);
     if (transport->lost == 0) transport->lost = 1;
     transport->is_closing = true;  // for whoever finds it yet, as a ResourceWarning's source
     Network::unlink(transport);
@@ -59,20 +59,20 @@ void let_go(TCPTransport* transport, PyObject*& pending) noexcept {
 
 }  // namespace
 
-bool close_transport(TCPTransport* transport) noexcept {
+bool close_transport(SocketTransport* transport) noexcept {
     if (transport->is_closing) return true;
     transport->is_closing = true;
-    TcpStream& stream = transport->connection->stream;
+    Stream& stream = transport->connection->stream;
     stream.stop_reading();
     bool done = stream.queued() > 0 || connection_lost_soon(transport, Py_None);
     settle_hold(transport);
     return done;
 }
 
-bool lose_connection(TCPTransport* transport, PyObject* exception) noexcept {
+bool lose_connection(SocketTransport* transport, PyObject* exception) noexcept {
     if (transport->sock == nullptr) return true;
     if (transport->lost == 0) transport->lost = 1;
-    Ref<TCPTransport> held = Ref<TCPTransport>::borrow(transport);
+    Ref<SocketTransport> held = Ref<SocketTransport>::borrow(transport);
     Ref<> protocol = Ref<>::borrow(transport->protocol);
     Ref<> done = Ref<>::steal(PyObject_CallMethodOneArg(
         protocol.get(), transport->loop->state->str_connection_lost, exception));
@@ -84,7 +84,7 @@ bool lose_connection(TCPTransport* transport, PyObject* exception) noexcept {
     return false;
 }
 
-bool fatal_error(TCPTransport* transport, PyObject* exception, const char* message) noexcept {
+bool fatal_error(SocketTransport* transport, PyObject* exception, const char* message) noexcept {
     Ref<> error = Ref<>::steal(exception);
     Loop* loop = transport->loop;
     Ref<> held_loop = Ref<>::borrow(object(loop));
@@ -101,7 +101,7 @@ bool fatal_error(TCPTransport* transport, PyObject* exception, const char* messa
     return force_close(transport, error.get());
 }
 
-void contain(TCPTransport* transport, Loop* loop, const char* message) noexcept {
+void contain(SocketTransport* transport, Loop* loop, const char* message) noexcept {
     if (take_failure(loop)) return;
     if (!fatal_error(transport, take_exception(), message)) report_callback(loop, "_read_ready");
 }
@@ -109,7 +109,7 @@ void contain(TCPTransport* transport, Loop* loop, const char* message) noexcept 
 void report_callback(Loop* loop, const char* callback) noexcept {
     if (take_failure(loop)) return;
     Ref<> message =
-        Ref<>::steal(PyUnicode_FromFormat("Exception in callback TCPTransport.%s()", callback));
+        Ref<>::steal(PyUnicode_FromFormat("Exception in callback SocketTransport.%s()", callback));
     PyObject* exception = take_exception();
     const char* text = message ? PyUnicode_AsUTF8(message.get()) : callback;
     report_exception(loop, text, exception, {});
@@ -133,7 +133,7 @@ PyObject* transport_call_connection_lost(PyObject* self, PyObject* exception) {
 
 // Dropped without close(): nobody watches it any more, and nobody will close the socket.
 void finalize_transport(PyObject* self) {
-    TCPTransport* transport = as_transport(self);
+    SocketTransport* transport = as_transport(self);
     if (transport->sock == nullptr) return;
     PyObject* pending = take_exception();
     if (PyErr_ResourceWarning(self, 1, "unclosed transport %R", self) < 0)

@@ -2,19 +2,19 @@
 #include <limits>
 
 #include "py/types.h"
-#include "transport/tcp_transport.h"
+#include "transport/socket_transport.h"
 
 namespace penstock::py {
 namespace {
 
 constexpr std::size_t kDefaultHighWater = std::size_t{64} * 1024;
 
-std::size_t queued(const TCPTransport* transport) noexcept {
+std::size_t queued(const SocketTransport* transport) noexcept {
     return transport->connection != nullptr ? transport->connection->stream.queued() : 0;
 }
 
 // Errors are reported, and the transport goes on.
-bool tell_protocol(TCPTransport* transport, PyObject* name, const char* message) noexcept {
+bool tell_protocol(SocketTransport* transport, PyObject* name, const char* message) noexcept {
     Loop* loop = transport->loop;
     Ref<> protocol = Ref<>::borrow(transport->protocol);
     Ref<> done = Ref<>::steal(PyObject_CallMethodNoArgs(protocol.get(), name));
@@ -67,19 +67,19 @@ bool complete_limits(Ref<>& high, Ref<>& low) noexcept {
 
 }  // namespace
 
-void set_default_limits(TCPTransport* transport) noexcept {
+void set_default_limits(SocketTransport* transport) noexcept {
     transport->high_water = kDefaultHighWater;
     transport->low_water = kDefaultHighWater / 4;
 }
 
-bool maybe_pause_protocol(TCPTransport* transport) noexcept {
+bool maybe_pause_protocol(SocketTransport* transport) noexcept {
     if (transport->is_protocol_paused || queued(transport) <= transport->high_water) return true;
     transport->is_protocol_paused = true;
     return tell_protocol(transport, transport->loop->state->str_pause_writing,
                          "protocol.pause_writing() failed");
 }
 
-bool maybe_resume_protocol(TCPTransport* transport) noexcept {
+bool maybe_resume_protocol(SocketTransport* transport) noexcept {
     if (!transport->is_protocol_paused || queued(transport) > transport->low_water) return true;
     transport->is_protocol_paused = false;
     return tell_protocol(transport, transport->loop->state->str_resume_writing,
@@ -91,14 +91,14 @@ PyObject* transport_get_write_buffer_size(PyObject* self, PyObject*) {
 }
 
 PyObject* transport_get_write_buffer_limits(PyObject* self, PyObject*) {
-    TCPTransport* transport = as_transport(self);
+    SocketTransport* transport = as_transport(self);
     return Py_BuildValue("(nn)", static_cast<Py_ssize_t>(transport->low_water),
                          static_cast<Py_ssize_t>(transport->high_water));
 }
 
 PyObject* transport_set_write_buffer_limits(PyObject* self, PyObject* const* args, Py_ssize_t count,
                                             PyObject* names) {
-    TCPTransport* transport = as_transport(self);
+    SocketTransport* transport = as_transport(self);
     Ref<> limits[] = {Ref<>::borrow(Py_None), Ref<>::borrow(Py_None)};  // high, low
     if (count > 2)
         return PyErr_Format(

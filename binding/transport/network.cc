@@ -4,7 +4,7 @@
 #include <new>
 
 #include "transport/acceptor.h"
-#include "transport/tcp_transport.h"
+#include "transport/socket_transport.h"
 
 namespace penstock::py {
 
@@ -23,7 +23,8 @@ Network::~Network() {
     PyObject *sock, *acceptor;
     while (PyDict_Next(acceptors_, &position, &sock, &acceptor)) stop_acceptor(acceptor);
     while (transports_.next != &transports_) {
-        Ref<TCPTransport> transport = Ref<TCPTransport>::borrow(transport_of(transports_.next));
+        Ref<SocketTransport> transport =
+            Ref<SocketTransport>::borrow(transport_of(transports_.next));
         unlink(transport.get());
         transport->connection->stream.detach();
         settle_hold(transport.get());
@@ -32,7 +33,7 @@ Network::~Network() {
     Py_CLEAR(acceptors_);
 }
 
-void Network::link(TCPTransport* transport) {
+void Network::link(SocketTransport* transport) {
     auto index = static_cast<std::size_t>(transport->fd);
     if (index >= by_fd_.size()) by_fd_.resize(std::max(index + 1, 2 * by_fd_.size()));
     by_fd_[index] = transport;
@@ -41,7 +42,7 @@ void Network::link(TCPTransport* transport) {
     node.next->prev = transports_.next = &node;
 }
 
-void Network::unlink(TCPTransport* transport) noexcept {
+void Network::unlink(SocketTransport* transport) noexcept {
     ListNode& node = transport->node;
     if (node.next == nullptr) return;
     node.next->prev = node.prev;
@@ -49,7 +50,7 @@ void Network::unlink(TCPTransport* transport) noexcept {
     node = {nullptr, nullptr};
     Network* network = transport->loop->network;
     if (network == nullptr) return;
-    TCPTransport*& slot = network->by_fd_[static_cast<std::size_t>(transport->fd)];
+    SocketTransport*& slot = network->by_fd_[static_cast<std::size_t>(transport->fd)];
     if (slot == transport) slot = nullptr;
 }
 
@@ -75,7 +76,7 @@ void Network::return_block(PyObject* block, std::size_t capacity) noexcept {
 int Network::traverse(visitproc visit, void* arg) const noexcept {
     Py_VISIT(acceptors_);
     for (const ListNode* node = transports_.next; node != &transports_; node = node->next)
-        if (TCPTransport* transport = transport_of(node); transport->is_held)
+        if (SocketTransport* transport = transport_of(node); transport->is_held)
             Py_VISIT(object(transport));
     return lookups_.traverse(visit, arg);
 }

@@ -12,7 +12,7 @@
 
 namespace penstock::py {
 
-struct TCPTransport;
+struct SocketTransport;
 
 class Network {
 public:
@@ -25,9 +25,9 @@ public:
 
     // Every transport that isn't lost is linked; none is owned, but a transport that is watched is
     // kept alive (hold()).
-    void link(TCPTransport* transport);  // throws std::bad_alloc
-    static void unlink(TCPTransport* transport) noexcept;
-    TCPTransport* at(int fd) const noexcept {
+    void link(SocketTransport* transport);  // throws std::bad_alloc
+    static void unlink(SocketTransport* transport) noexcept;
+    SocketTransport* at(int fd) const noexcept {
         auto index = static_cast<std::size_t>(fd);
         return fd >= 0 && index < by_fd_.size() ? by_fd_[index] : nullptr;
     }
@@ -50,7 +50,7 @@ public:
 
 private:
     ListNode transports_{&transports_, &transports_};
-    std::vector<TCPTransport*> by_fd_;
+    std::vector<SocketTransport*> by_fd_;
     PyObject* acceptors_;
     Lookups lookups_;
     std::unique_ptr<std::byte[]> scratch_;

@@ -8,7 +8,7 @@
 #include "net/socket.h"
 #include "transport/log.h"
 #include "transport/network.h"
-#include "transport/tcp_transport.h"
+#include "transport/socket_transport.h"
 
 namespace penstock::py {
 namespace {
@@ -31,7 +31,7 @@ std::size_t next_read_size(std::size_t received, std::size_t capacity) noexcept 
 
 bool is_transient(ssize_t received) noexcept { return socket::would_block(received); }
 
-void call_protocol(TCPTransport* transport, PyObject* name, PyObject* argument,
+void call_protocol(SocketTransport* transport, PyObject* name, PyObject* argument,
                    const char* message) noexcept {
     Loop* loop = transport->loop;
     Ref<> protocol = Ref<>::borrow(transport->protocol);
@@ -49,13 +49,13 @@ void call_protocol(TCPTransport* transport, PyObject* name, PyObject* argument,
 
 // The rest in the context of reading; errors of it are contained.
 template <class Body>
-void in_read_context(TCPTransport* transport, Body body) noexcept {
+void in_read_context(SocketTransport* transport, Body body) noexcept {
     Loop* loop = transport->loop;
     if (!run_in_context(loop, transport->read_context, true, body))
         report_callback(loop, "_read_ready");
 }
 
-void read_failed(TCPTransport* transport, int error) noexcept {
+void read_failed(SocketTransport* transport, int error) noexcept {
     in_read_context(transport, [&] {
         errno = error;
         PyErr_SetFromErrno(PyExc_OSError);
@@ -63,7 +63,7 @@ void read_failed(TCPTransport* transport, int error) noexcept {
     });
 }
 
-void received_eof(TCPTransport* transport) noexcept {
+void received_eof(SocketTransport* transport) noexcept {
     in_read_context(transport, [&] {
         Loop* loop = transport->loop;
         if (loop->is_debug) log_debug("%r received EOF", object(transport));
@@ -83,18 +83,18 @@ void received_eof(TCPTransport* transport) noexcept {
     });
 }
 
-void deliver(TCPTransport* transport, PyObject* data) noexcept {
+void deliver(SocketTransport* transport, PyObject* data) noexcept {
     call_protocol(transport, transport->loop->state->str_data_received, data,
                   "Fatal error: protocol.data_received() call failed.");
 }
 
-void out_of_memory(TCPTransport* transport) noexcept {
+void out_of_memory(SocketTransport* transport) noexcept {
     in_read_context(transport, [&] {
         contain(transport, transport->loop, "Fatal read error on socket transport");
     });
 }
 
-void read_small(TCPTransport* transport) noexcept {
+void read_small(SocketTransport* transport) noexcept {
     Network& network = *transport->loop->network;
     std::span<std::byte> memory = network.scratch();
     ssize_t received = socket::recv(transport->fd, memory);
@@ -109,7 +109,7 @@ void read_small(TCPTransport* transport) noexcept {
     if (!is_transient(received)) read_failed(transport, static_cast<int>(-received));
 }
 
-void read_large(TCPTransport* transport) noexcept {
+void read_large(SocketTransport* transport) noexcept {
     Loop* loop = transport->loop;
     PyObject* block = loop->network->take_block(transport->read_size);
     if (block == nullptr) return out_of_memory(transport);
@@ -140,7 +140,7 @@ void read_large(TCPTransport* transport) noexcept {
 }
 
 // The protocol's own memory: get_buffer() and buffer_updated().
-void read_into_buffer(TCPTransport* transport) noexcept {
+void read_into_buffer(SocketTransport* transport) noexcept {
     in_read_context(transport, [&] {
         Loop* loop = transport->loop;
         State* state = loop->state;
@@ -186,14 +186,14 @@ void resize_block(PyObject* block, std::size_t size) noexcept {
 #pragma GCC diagnostic pop
 }
 
-void read_ready(TCPTransport* transport) noexcept {
+void read_ready(SocketTransport* transport) noexcept {
     if (transport->lost > 0) return;
     if (transport->is_buffered) return read_into_buffer(transport);
     if (transport->read_size == 0) return read_small(transport);
     read_large(transport);
 }
 
-bool start_reading(TCPTransport* transport) noexcept {
+bool start_reading(SocketTransport* transport) noexcept {
     Loop* loop = transport->loop;
     PyObject* context =
         Scratch::snapshot(current_thread(loop), loop->state->bare_context, loop->state->empty_vars);
@@ -213,7 +213,7 @@ PyObject* transport_is_reading(PyObject* self, PyObject*) {
 }
 
 PyObject* transport_pause_reading(PyObject* self, PyObject*) {
-    TCPTransport* transport = as_transport(self);
+    SocketTransport* transport = as_transport(self);
     if (transport->is_closing || transport->is_paused) Py_RETURN_NONE;
     transport->is_paused = true;
     transport->connection->stream.stop_reading();
@@ -223,7 +223,7 @@ PyObject* transport_pause_reading(PyObject* self, PyObject*) {
 }
 
 PyObject* transport_resume_reading(PyObject* self, PyObject*) {
-    TCPTransport* transport = as_transport(self);
+    SocketTransport* transport = as_transport(self);
     if (transport->is_closing || !transport->is_paused) Py_RETURN_NONE;
     transport->is_paused = false;
     if (!start_reading(transport)) return nullptr;

@@ -6,7 +6,7 @@
 
 #include "transport/log.h"
 #include "transport/network.h"
-#include "transport/tcp_transport.h"
+#include "transport/socket_transport.h"
 
 namespace penstock::py {
 namespace {
@@ -64,7 +64,7 @@ private:
     bool is_exported_ = false;
 };
 
-bool write_failed(TCPTransport* transport, int error) noexcept {
+bool write_failed(SocketTransport* transport, int error) noexcept {
     errno = error;
     PyErr_SetFromErrno(PyExc_OSError);
     return fatal_error(transport, take_exception(), "Fatal write error on socket transport");
@@ -73,16 +73,16 @@ bool write_failed(TCPTransport* transport, int error) noexcept {
 PyObject* none_if(bool done) noexcept { return done ? Py_NewRef(Py_None) : nullptr; }
 
 // The connection is lost, and a program that goes on writing should hear of it.
-PyObject* write_to_lost(TCPTransport* transport) noexcept {
+PyObject* write_to_lost(SocketTransport* transport) noexcept {
     if (transport->lost++ < kLostWritesUntilWarning) Py_RETURN_NONE;
     Ref<> args = Ref<>::steal(Py_BuildValue("(s)", "socket.send() raised exception."));
     return none_if(log_call("warning", args.get(), nullptr));
 }
 
-bool keep(TCPTransport* transport, const View& view, std::size_t sent) noexcept {
+bool keep(SocketTransport* transport, const View& view, std::size_t sent) noexcept {
     Loop* loop = transport->loop;
     if (!check_open(loop)) return false;
-    TcpStream& stream = transport->connection->stream;
+    Stream& stream = transport->connection->stream;
     if (!stream.is_writing()) {
         PyObject* context = Scratch::snapshot(current_thread(loop), loop->state->bare_context,
                                               loop->state->empty_vars);
@@ -100,14 +100,14 @@ bool keep(TCPTransport* transport, const View& view, std::size_t sent) noexcept 
 }
 
 // False where writing must not go on, with or without an exception set.
-bool can_write(TCPTransport* transport, const char* function) noexcept {
+bool can_write(SocketTransport* transport, const char* function) noexcept {
     if (!transport->has_eof) return true;
     PyErr_Format(PyExc_RuntimeError, "Cannot call %s() after write_eof()", function);
     return false;
 }
 
 // Sends all views, leaving behind what the socket doesn't take. False as above.
-bool send_all(TCPTransport* transport, const std::vector<View>& views) noexcept {
+bool send_all(SocketTransport* transport, const std::vector<View>& views) noexcept {
     std::vector<iovec> pieces;
     pieces.reserve(views.size());
     for (const View& view : views)
@@ -129,7 +129,7 @@ bool send_all(TCPTransport* transport, const std::vector<View>& views) noexcept 
 }  // namespace
 
 PyObject* transport_write(PyObject* self, PyObject* data) {
-    TCPTransport* transport = as_transport(self);
+    SocketTransport* transport = as_transport(self);
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) [[unlikely]]
         return PyErr_Format(PyExc_TypeError, "data argument must be a bytes-like object, not '%s'",
                             Py_TYPE(data)->tp_name);
@@ -150,7 +150,7 @@ PyObject* transport_write(PyObject* self, PyObject* data) {
 }
 
 PyObject* transport_writelines(PyObject* self, PyObject* list) {
-    TCPTransport* transport = as_transport(self);
+    SocketTransport* transport = as_transport(self);
     if (!can_write(transport, "writelines")) return nullptr;
     Ref<> lines = Ref<>::steal(PySequence_Fast(list, "writelines() argument must be an iterable"));
     // A list may lose its items to what a __buffer__() does: views keep none of them alive.
@@ -175,7 +175,7 @@ PyObject* transport_writelines(PyObject* self, PyObject* list) {
 }
 
 PyObject* transport_write_eof(PyObject* self, PyObject*) {
-    TCPTransport* transport = as_transport(self);
+    SocketTransport* transport = as_transport(self);
     if (transport->is_closing || transport->has_eof) Py_RETURN_NONE;
     transport->has_eof = true;
     int error = transport->connection->stream.shutdown_write();
@@ -185,7 +185,7 @@ PyObject* transport_write_eof(PyObject* self, PyObject*) {
 }
 
 void Connection::on_written() noexcept {
-    Ref<TCPTransport> transport = Ref<TCPTransport>::borrow(transport_);
+    Ref<SocketTransport> transport = Ref<SocketTransport>::borrow(transport_);
     Loop* loop = transport->loop;
     set_current_task(loop, nullptr);
     settle_hold(transport.get());
@@ -201,7 +201,7 @@ void Connection::on_written() noexcept {
 }
 
 void Connection::on_write_error(int error) noexcept {
-    Ref<TCPTransport> transport = Ref<TCPTransport>::borrow(transport_);
+    Ref<SocketTransport> transport = Ref<SocketTransport>::borrow(transport_);
     Loop* loop = transport->loop;
     set_current_task(loop, nullptr);
     settle_hold(transport.get());

@@ -1,4 +1,4 @@
-#include "net/tcp_stream.h"
+#include "net/stream.h"
 
 #include <array>
 #include <climits>
@@ -8,12 +8,12 @@
 
 namespace penstock {
 
-TcpStream::~TcpStream() {
+Stream::~Stream() {
     if (is_gone_ != nullptr) *is_gone_ = true;
     detach();
 }
 
-int TcpStream::watch(Ready interest) noexcept {
+int Stream::watch(Ready interest) noexcept {
     if (interest == interest_) return 0;
     if (fd_ < 0) return -EBADF;
     int error = backend_.watch(fd_, interest, *this);
@@ -21,19 +21,19 @@ int TcpStream::watch(Ready interest) noexcept {
     return error;
 }
 
-ssize_t TcpStream::send(std::span<const std::byte> bytes) noexcept {
+ssize_t Stream::send(std::span<const std::byte> bytes) noexcept {
     if (!queue_.empty()) return 0;
     ssize_t sent = socket::send(fd_, bytes);
     return socket::would_block(sent) ? 0 : sent;
 }
 
-ssize_t TcpStream::send(std::span<const iovec> pieces) noexcept {
+ssize_t Stream::send(std::span<const iovec> pieces) noexcept {
     if (!queue_.empty()) return 0;
     ssize_t sent = socket::send(fd_, pieces);
     return socket::would_block(sent) ? 0 : sent;
 }
 
-int TcpStream::enqueue(Chunk chunk) noexcept {
+int Stream::enqueue(Chunk chunk) noexcept {
     try {
         queue_.push(std::move(chunk));
     } catch (const std::bad_alloc&) {
@@ -42,24 +42,24 @@ int TcpStream::enqueue(Chunk chunk) noexcept {
     return watch(interest_ | Ready::kWrite);
 }
 
-int TcpStream::shutdown_write() noexcept {
+int Stream::shutdown_write() noexcept {
     if (queue_.empty()) return socket::shutdown_write(fd_);
     shuts_down_ = true;
     return 0;
 }
 
-void TcpStream::discard() noexcept {
+void Stream::discard() noexcept {
     std::vector<Chunk> dropped = queue_.take_all();
     watch(interest_ & Ready::kRead);
 }
 
-void TcpStream::detach() noexcept {
+void Stream::detach() noexcept {
     std::vector<Chunk> dropped = queue_.take_all();
     watch(Ready::kNone);
     fd_ = -1;
 }
 
-void TcpStream::on_ready(Ready events) noexcept {
+void Stream::on_ready(Ready events) noexcept {
     bool is_gone = false;
     bool* outer = std::exchange(is_gone_, &is_gone);
     if (has(events, Ready::kRead) && is_reading()) observer_.on_readable();
@@ -72,7 +72,7 @@ void TcpStream::on_ready(Ready events) noexcept {
 
 // One call of sendmsg(2) an event: a reader that takes everything at once must not keep the loop
 // from the other connections.
-void TcpStream::flush() noexcept {
+void Stream::flush() noexcept {
     std::array<iovec, IOV_MAX> pieces;
     std::size_t count = queue_.gather(pieces);
     ssize_t sent = socket::send(fd_, std::span<const iovec>(pieces.data(), count));

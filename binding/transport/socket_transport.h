@@ -1,4 +1,4 @@
-// _core.TCPTransport: asyncio's stream transport over a connected socket.
+// _core.SocketTransport: asyncio's stream transport over a connected socket.
 //
 // Who keeps whom alive. The socket object owns the fd, and the transport owns the socket object:
 // it closes it once, after connection_lost(). A transport that the kernel watches is kept alive
@@ -13,31 +13,31 @@
 #include <cstddef>
 
 #include "loop/loop.h"
-#include "net/tcp_stream.h"
+#include "net/stream.h"
 #include "py/python.h"
 #include "py/ref.h"
 
 namespace penstock::py {
 
-struct TCPTransport;
+struct SocketTransport;
 
 // The kernel's side of a transport.
-class Connection final : public TcpStream::Observer {
+class Connection final : public Stream::Observer {
 public:
-    Connection(TCPTransport* transport, Backend& backend, int fd) noexcept
+    Connection(SocketTransport* transport, Backend& backend, int fd) noexcept
         : stream(backend, fd, *this), transport_(transport) {}
 
     void on_readable() noexcept override;
     void on_written() noexcept override;
     void on_write_error(int error) noexcept override;
 
-    TcpStream stream;
+    Stream stream;
 
 private:
-    TCPTransport* transport_;
+    SocketTransport* transport_;
 };
 
-struct TCPTransport {
+struct SocketTransport {
     PyObject_HEAD PyObject* extra;  // the slot of asyncio.BaseTransport
     Loop* loop;  // strong; nullptr, as the next four, once connection_lost() was called
     Connection* connection;
@@ -56,12 +56,12 @@ struct TCPTransport {
     bool is_held, is_closing, is_paused, has_eof, is_protocol_paused, is_buffered;
 };
 
-inline TCPTransport* as_transport(PyObject* object) noexcept {
-    return reinterpret_cast<TCPTransport*>(object);
+inline SocketTransport* as_transport(PyObject* object) noexcept {
+    return reinterpret_cast<SocketTransport*>(object);
 }
-inline TCPTransport* transport_of(const ListNode* node) noexcept {
-    auto* start = reinterpret_cast<const std::byte*>(node) - offsetof(TCPTransport, node);
-    return reinterpret_cast<TCPTransport*>(const_cast<std::byte*>(start));
+inline SocketTransport* transport_of(const ListNode* node) noexcept {
+    auto* start = reinterpret_cast<const std::byte*>(node) - offsetof(SocketTransport, node);
+    return reinterpret_cast<SocketTransport*>(const_cast<std::byte*>(start));
 }
 
 struct TransportOptions {
@@ -73,19 +73,19 @@ struct TransportOptions {
     PyObject* peername;  // nullptr: the socket is asked
 };
 
-PyObject* make_tcp_transport(Loop* loop, const TransportOptions& options) noexcept;
+PyObject* make_socket_transport(Loop* loop, const TransportOptions& options) noexcept;
 
 // After the interest in the fd has changed. The caller holds a reference.
-void settle_hold(TCPTransport* transport) noexcept;
+void settle_hold(SocketTransport* transport) noexcept;
 
 // read.cc
-void read_ready(TCPTransport* transport) noexcept;
+void read_ready(SocketTransport* transport) noexcept;
 // The block was made for `size` bytes.
 void resize_block(PyObject* block, std::size_t size) noexcept;
 PyObject* transport_pause_reading(PyObject* self, PyObject*);
 PyObject* transport_resume_reading(PyObject* self, PyObject*);
 PyObject* transport_is_reading(PyObject* self, PyObject*);
-bool start_reading(TCPTransport* transport) noexcept;  // false with OSError set
+bool start_reading(SocketTransport* transport) noexcept;  // false with OSError set
 
 // write.cc
 PyObject* transport_write(PyObject* self, PyObject* data);
@@ -94,9 +94,9 @@ PyObject* transport_write_eof(PyObject* self, PyObject*);
 
 // flow.cc
 // Both return false with KeyboardInterrupt or SystemExit set.
-bool maybe_pause_protocol(TCPTransport* transport) noexcept;
-bool maybe_resume_protocol(TCPTransport* transport) noexcept;
-void set_default_limits(TCPTransport* transport) noexcept;
+bool maybe_pause_protocol(SocketTransport* transport) noexcept;
+bool maybe_resume_protocol(SocketTransport* transport) noexcept;
+void set_default_limits(SocketTransport* transport) noexcept;
 PyObject* transport_get_write_buffer_size(PyObject* self, PyObject*);
 PyObject* transport_get_write_buffer_limits(PyObject* self, PyObject*);
 PyObject* transport_set_write_buffer_limits(PyObject* self, PyObject* const* args, Py_ssize_t count,
@@ -110,13 +110,13 @@ PyObject* transport_call_connection_lost(PyObject* self, PyObject* exception);
 void finalize_transport(PyObject* self);
 // Takes over `exception`. As asyncio: OSErrors are the peer's doing and no news, all else is
 // reported; the connection is lost either way. False with an exception set where that fails.
-bool fatal_error(TCPTransport* transport, PyObject* exception, const char* message) noexcept;
-bool close_transport(TCPTransport* transport) noexcept;
-bool lose_connection(TCPTransport* transport, PyObject* exception) noexcept;
+bool fatal_error(SocketTransport* transport, PyObject* exception, const char* message) noexcept;
+bool close_transport(SocketTransport* transport) noexcept;
+bool lose_connection(SocketTransport* transport, PyObject* exception) noexcept;
 
 // What has left a protocol's method: ends the run for KeyboardInterrupt and SystemExit, else is
 // fatal. For calls that come from the loop.
-void contain(TCPTransport* transport, Loop* loop, const char* message) noexcept;
+void contain(SocketTransport* transport, Loop* loop, const char* message) noexcept;
 // The same for what is no fault of the protocol's: reported as an exception in `callback`.
 void report_callback(Loop* loop, const char* callback) noexcept;
 

@@ -1,4 +1,4 @@
-#include "transport/tcp_transport.h"
+#include "transport/socket_transport.h"
 
 #include <new>
 
@@ -16,7 +16,7 @@ namespace {
 
 // ---- making one ------------------------------------------------------------------------------
 
-bool set_protocol(TCPTransport* transport, PyObject* protocol) noexcept {
+bool set_protocol(SocketTransport* transport, PyObject* protocol) noexcept {
     int is_buffered = PyObject_IsInstance(protocol, transport->loop->state->buffered_protocol);
     if (is_buffered < 0) return false;
     transport->is_buffered = is_buffered != 0;
@@ -30,7 +30,7 @@ bool put(PyObject* dict, PyObject* key, PyObject* value) noexcept {
 }
 
 // What get_extra_info() tells. The addresses are asked now: a socket that is lost has none.
-bool fill_extra(TCPTransport* transport, const TransportOptions& options) noexcept {
+bool fill_extra(SocketTransport* transport, const TransportOptions& options) noexcept {
     State* state = transport->loop->state;
     bool is_given = options.extra != nullptr && options.extra != Py_None;
     transport->extra = is_given ? Py_NewRef(options.extra) : PyDict_New();
@@ -48,7 +48,7 @@ bool fill_extra(TCPTransport* transport, const TransportOptions& options) noexce
 }
 
 // As asyncio: of sockets that were made for TCP by name.
-bool set_nodelay(TCPTransport* transport) noexcept {
+bool set_nodelay(SocketTransport* transport) noexcept {
     Ref<> protocol =
         Ref<>::steal(PyObject_GetAttr(transport->sock, transport->loop->state->str_proto));
     if (!protocol) return false;
@@ -57,7 +57,7 @@ bool set_nodelay(TCPTransport* transport) noexcept {
     return !PyErr_Occurred();
 }
 
-bool attach_to_server(TCPTransport* transport, PyObject* server) noexcept {
+bool attach_to_server(SocketTransport* transport, PyObject* server) noexcept {
     if (server == nullptr || server == Py_None) return true;
     Ref<> done = Ref<>::steal(
         PyObject_CallMethodOneArg(server, transport->loop->state->str__attach, object(transport)));
@@ -66,7 +66,7 @@ bool attach_to_server(TCPTransport* transport, PyObject* server) noexcept {
     return true;
 }
 
-bool open_connection(TCPTransport* transport) noexcept {
+bool open_connection(SocketTransport* transport) noexcept {
     Loop* loop = transport->loop;
     if (!check_open(loop)) return false;  // again: the socket's own methods may have closed it
     transport->connection =
@@ -85,7 +85,7 @@ bool open_connection(TCPTransport* transport) noexcept {
 }
 
 // connection_made() first, then reading, then whoever waits.
-bool schedule_start(TCPTransport* transport, PyObject* waiter) noexcept {
+bool schedule_start(SocketTransport* transport, PyObject* waiter) noexcept {
     State* state = transport->loop->state;
     Ref<> made = Ref<>::steal(PyObject_GetAttr(transport->protocol, state->str_connection_made));
     if (!made || !call_soon(transport->loop, made.get(), object(transport))) return false;
@@ -102,7 +102,7 @@ bool set_result_unless_cancelled(State* state, PyObject* future) noexcept {
 }
 
 PyObject* start(PyObject* self, PyObject* waiter) {
-    TCPTransport* transport = as_transport(self);
+    SocketTransport* transport = as_transport(self);
     bool reads = !transport->is_closing && !transport->is_paused;
     Ref<> loop = Ref<>::borrow(object(transport->loop));
     bool started = !reads || start_reading(transport);
@@ -120,7 +120,7 @@ PyObject* start(PyObject* self, PyObject* waiter) {
 // ---- methods ---------------------------------------------------------------------------------
 
 PyObject* get_extra_info(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
-    TCPTransport* transport = as_transport(self);
+    SocketTransport* transport = as_transport(self);
     PyObject* name = count > 0 ? args[0] : nullptr;
     PyObject* fallback = count > 1 ? args[1] : Py_None;
     Keywords given(args, count, names);
@@ -143,7 +143,7 @@ PyObject* get_extra_info(PyObject* self, PyObject* const* args, Py_ssize_t count
 }
 
 PyObject* set_protocol_method(PyObject* self, PyObject* protocol) {
-    TCPTransport* transport = as_transport(self);
+    SocketTransport* transport = as_transport(self);
     if (transport->loop == nullptr) {  // lost: kept for get_protocol(), as asyncio keeps it
         Py_XSETREF(transport->protocol, Py_NewRef(protocol));
         Py_RETURN_NONE;
@@ -162,7 +162,7 @@ PyObject* is_closing(PyObject* self, PyObject*) {
 PyObject* can_write_eof(PyObject*, PyObject*) { Py_RETURN_TRUE; }
 
 PyObject* repr(PyObject* self) {
-    TCPTransport* transport = as_transport(self);
+    SocketTransport* transport = as_transport(self);
     const char* state = transport->sock == nullptr ? " closed"
                         : transport->is_closing    ? " closing"
                                                    : "";
@@ -170,7 +170,7 @@ PyObject* repr(PyObject* self) {
     if (!name) return nullptr;
     if (transport->connection == nullptr || transport->loop->is_closed)
         return PyUnicode_FromFormat("<%U%s fd=%d>", name.get(), state, transport->fd);
-    const TcpStream& stream = transport->connection->stream;
+    const Stream& stream = transport->connection->stream;
     return PyUnicode_FromFormat("<%U%s fd=%d read=%s write=<%s, bufsize=%zu>>", name.get(), state,
                                 transport->fd, stream.is_reading() ? "polling" : "idle",
                                 stream.is_writing() ? "polling" : "idle", stream.queued());
@@ -178,12 +178,12 @@ PyObject* repr(PyObject* self) {
 
 // ---- attributes that programs know of asyncio's transports ------------------------------------
 
-template <PyObject* TCPTransport::*Field>
+template <PyObject* SocketTransport::*Field>
 PyObject* get_object(PyObject* self, void*) {
     PyObject* value = as_transport(self)->*Field;
     return Py_NewRef(value != nullptr ? value : Py_None);
 }
-template <bool TCPTransport::*Field>
+template <bool SocketTransport::*Field>
 PyObject* get_flag(PyObject* self, void*) {
     return PyBool_FromLong(as_transport(self)->*Field);
 }
@@ -199,7 +199,7 @@ PyObject* get_fd(PyObject* self, void*) { return PyLong_FromLong(as_transport(se
 // ---- type ------------------------------------------------------------------------------------
 
 int traverse(PyObject* self, visitproc visit, void* arg) {
-    TCPTransport* transport = as_transport(self);
+    SocketTransport* transport = as_transport(self);
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(transport->extra);
     Py_VISIT(object(transport->loop));
@@ -214,7 +214,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
 
 // By now finalize_transport() has closed the socket.
 int clear(PyObject* self) {
-    TCPTransport* transport = as_transport(self);
+    SocketTransport* transport = as_transport(self);
     Py_CLEAR(transport->extra);
     Py_CLEAR(transport->protocol);
     Py_CLEAR(transport->server);
@@ -226,7 +226,7 @@ int clear(PyObject* self) {
 
 void dealloc(PyObject* self) {
     if (PyObject_CallFinalizerFromDealloc(self) < 0) return;
-    TCPTransport* transport = as_transport(self);
+    SocketTransport* transport = as_transport(self);
     PyTypeObject* type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     if (transport->weakrefs != nullptr) PyObject_ClearWeakRefs(self);
@@ -268,20 +268,20 @@ PyMethodDef methods[] = {
 PyGetSetDef attributes[] = {
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
     {"_loop", get_loop, nullptr, nullptr, nullptr},
-    {"_sock", get_object<&TCPTransport::sock>, nullptr, nullptr, nullptr},
+    {"_sock", get_object<&SocketTransport::sock>, nullptr, nullptr, nullptr},
     {"_sock_fd", get_fd, nullptr, nullptr, nullptr},
-    {"_protocol", get_object<&TCPTransport::protocol>, nullptr, nullptr, nullptr},
-    {"_server", get_object<&TCPTransport::server>, nullptr, nullptr, nullptr},
+    {"_protocol", get_object<&SocketTransport::protocol>, nullptr, nullptr, nullptr},
+    {"_server", get_object<&SocketTransport::server>, nullptr, nullptr, nullptr},
     {"_conn_lost", get_lost, nullptr, nullptr, nullptr},
-    {"_closing", get_flag<&TCPTransport::is_closing>, nullptr, nullptr, nullptr},
-    {"_paused", get_flag<&TCPTransport::is_paused>, nullptr, nullptr, nullptr},
-    {"_eof", get_flag<&TCPTransport::has_eof>, nullptr, nullptr, nullptr},
-    {"_protocol_paused", get_flag<&TCPTransport::is_protocol_paused>, nullptr, nullptr, nullptr},
+    {"_closing", get_flag<&SocketTransport::is_closing>, nullptr, nullptr, nullptr},
+    {"_paused", get_flag<&SocketTransport::is_paused>, nullptr, nullptr, nullptr},
+    {"_eof", get_flag<&SocketTransport::has_eof>, nullptr, nullptr, nullptr},
+    {"_protocol_paused", get_flag<&SocketTransport::is_protocol_paused>, nullptr, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 PyMemberDef members[] = {
-    {"__dictoffset__", T_PYSSIZET, offsetof(TCPTransport, dict), READONLY, nullptr},
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(TCPTransport, weakrefs), READONLY, nullptr},
+    {"__dictoffset__", T_PYSSIZET, offsetof(SocketTransport, dict), READONLY, nullptr},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(SocketTransport, weakrefs), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
 
 PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("A stream transport over a TCP socket.")},
@@ -295,7 +295,7 @@ PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("A stream transport over a 
                        {Py_tp_members, members},
                        {0, nullptr}};
 
-PyType_Spec spec = {"penstock._core.TCPTransport", sizeof(TCPTransport), 0,
+PyType_Spec spec = {"penstock._core.SocketTransport", sizeof(SocketTransport), 0,
                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
                     slots};
 
@@ -308,7 +308,7 @@ bool import_name(PyObject*& slot, const char* module, const char* name) noexcept
 // asyncio.Transport's instances are an object head and the slot that we call `extra`.
 bool check_base(PyObject* base) noexcept {
     Py_ssize_t size = reinterpret_cast<PyTypeObject*>(base)->tp_basicsize;
-    if (size == offsetof(TCPTransport, extra) + sizeof(PyObject*)) return true;
+    if (size == offsetof(SocketTransport, extra) + sizeof(PyObject*)) return true;
     PyErr_Format(PyExc_ImportError, "asyncio.Transport has an unknown layout (%zd bytes)", size);
     return false;
 }
@@ -324,7 +324,7 @@ bool call_soon(Loop* loop, PyObject* callback, PyObject* argument) noexcept {
     return static_cast<bool>(handle);
 }
 
-void settle_hold(TCPTransport* transport) noexcept {
+void settle_hold(SocketTransport* transport) noexcept {
     bool is_watched =
         transport->connection != nullptr &&
         (transport->connection->stream.is_reading() || transport->connection->stream.is_writing());
@@ -337,7 +337,7 @@ void settle_hold(TCPTransport* transport) noexcept {
 }
 
 void Connection::on_readable() noexcept {
-    Ref<TCPTransport> transport = Ref<TCPTransport>::borrow(transport_);
+    Ref<SocketTransport> transport = Ref<SocketTransport>::borrow(transport_);
     Loop* loop = transport->loop;
     // Whatever waits is reported again in the next turn, or run.
     if (loop->failure != nullptr) return;
@@ -345,13 +345,14 @@ void Connection::on_readable() noexcept {
     read_ready(transport.get());
 }
 
-PyObject* make_tcp_transport(Loop* loop, const TransportOptions& options) noexcept {
+PyObject* make_socket_transport(Loop* loop, const TransportOptions& options) noexcept {
     if (!check_open(loop)) return nullptr;
     Ref<> free = Ref<>::steal(loop_ensure_fd_no_transport(object(loop), options.sock));
     int fd = free ? fd_of(options.sock) : -1;
     if (fd < 0) return nullptr;
     PyTypeObject* type = loop->state->transport;
-    Ref<TCPTransport> transport = Ref<TCPTransport>::steal(as_transport(type->tp_alloc(type, 0)));
+    Ref<SocketTransport> transport =
+        Ref<SocketTransport>::steal(as_transport(type->tp_alloc(type, 0)));
     if (!transport) return nullptr;
     transport->loop = as_loop(Py_NewRef(object(loop)));
     transport->fd = fd;
@@ -383,8 +384,8 @@ PyObject* loop_make_transport(PyObject* self, PyObject* const* args, Py_ssize_t 
     }
     if (values[0] == nullptr || values[1] == nullptr)
         return PyErr_Format(PyExc_TypeError, "_make_transport() needs a sock and a protocol");
-    return make_tcp_transport(as_loop(self),
-                              {values[0], values[1], values[2], values[3], values[4], nullptr});
+    return make_socket_transport(as_loop(self),
+                                 {values[0], values[1], values[2], values[3], values[4], nullptr});
 }
 
 bool add_transport_types(PyObject* module, State* state) {

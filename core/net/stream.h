@@ -18,7 +18,7 @@
 
 namespace penstock {
 
-class TcpStream final : private Watcher {
+class Stream final : private Watcher {
 public:
     class Observer {
     public:
@@ -32,13 +32,13 @@ public:
         ~Observer() = default;
     };
 
-    TcpStream(Backend& backend, int borrowed_fd, Observer& observer) noexcept
+    Stream(Backend& backend, int borrowed_fd, Observer& observer) noexcept
         : backend_(backend), observer_(observer), fd_(borrowed_fd) {}
-    TcpStream(Backend& backend, UniqueFd fd, Observer& observer) noexcept
+    Stream(Backend& backend, UniqueFd fd, Observer& observer) noexcept
         : backend_(backend), observer_(observer), fd_(fd.get()), owned_(std::move(fd)) {}
-    ~TcpStream();
-    TcpStream(const TcpStream&) = delete;
-    TcpStream& operator=(const TcpStream&) = delete;
+    ~Stream();
+    Stream(const Stream&) = delete;
+    Stream& operator=(const Stream&) = delete;
 
     int fd() const noexcept { return fd_; }  // -1 once detached
     bool is_reading() const noexcept { return has(interest_, Ready::kRead); }

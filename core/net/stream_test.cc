@@ -1,4 +1,4 @@
-#include "net/tcp_stream.h"
+#include "net/stream.h"
 
 #include <gtest/gtest.h>
 
@@ -14,7 +14,7 @@ namespace {
 using namespace testing;
 using namespace std::chrono_literals;
 
-struct Script final : TcpStream::Observer {
+struct Script final : Stream::Observer {
     void on_readable() noexcept override {
         ++readable;
         if (then_readable) then_readable();
@@ -31,7 +31,7 @@ struct Script final : TcpStream::Observer {
     std::function<void()> then_readable, then_written, then_error;
 };
 
-class TcpStreamTest : public ::testing::Test {
+class StreamTest : public ::testing::Test {
 protected:
     std::string_view text = "the quick brown fox";
 
@@ -69,11 +69,11 @@ protected:
     EpollBackend backend;
     Connection connection;
     Script observer;
-    std::unique_ptr<TcpStream> stream =
-        std::make_unique<TcpStream>(backend, connection.near.get(), observer);
+    std::unique_ptr<Stream> stream =
+        std::make_unique<Stream>(backend, connection.near.get(), observer);
 };
 
-TEST_F(TcpStreamTest, WhatIsSentHasLeft) {
+TEST_F(StreamTest, WhatIsSentHasLeft) {
     EXPECT_EQ(stream->send(bytes_of(text)), static_cast<ssize_t>(text.size()));
     ASSERT_TRUE(becomes(connection.far.get(), POLLIN));
     EXPECT_EQ(drain(connection.far.get()), text);
@@ -81,7 +81,7 @@ TEST_F(TcpStreamTest, WhatIsSentHasLeft) {
     EXPECT_EQ(stream->queued(), 0u);
 }
 
-TEST_F(TcpStreamTest, SendsPiecesInOneCall) {
+TEST_F(StreamTest, SendsPiecesInOneCall) {
     std::string a = "ab", b = "cde";
     iovec pieces[] = {{a.data(), 2}, {b.data(), 3}};
     EXPECT_EQ(stream->send(std::span<const iovec>(pieces)), 5);
@@ -89,7 +89,7 @@ TEST_F(TcpStreamTest, SendsPiecesInOneCall) {
     EXPECT_EQ(drain(connection.far.get()), "abcde");
 }
 
-TEST_F(TcpStreamTest, WhatTheSocketDoesNotTakeFollowsInOrder) {
+TEST_F(StreamTest, WhatTheSocketDoesNotTakeFollowsInOrder) {
     std::size_t direct = fill("one ");
     EXPECT_EQ(stream->enqueue(*Chunk::copy(bytes_of("two"))), 0);
     EXPECT_EQ(stream->queued(), 7u);
@@ -103,7 +103,7 @@ TEST_F(TcpStreamTest, WhatTheSocketDoesNotTakeFollowsInOrder) {
     EXPECT_EQ(backend.watched(), 0u);
 }
 
-TEST_F(TcpStreamTest, ReadinessIsReportedOnceATurnAndOnlyWhereWanted) {
+TEST_F(StreamTest, ReadinessIsReportedOnceATurnAndOnlyWhereWanted) {
     socket::send(connection.far.get(), bytes_of(text));
     ASSERT_TRUE(becomes(connection.near.get(), POLLIN));
     turn(backend);
@@ -118,7 +118,7 @@ TEST_F(TcpStreamTest, ReadinessIsReportedOnceATurnAndOnlyWhereWanted) {
     EXPECT_EQ(backend.watched(), 0u);
 }
 
-TEST_F(TcpStreamTest, ShutsDownBehindWhatIsQueued) {
+TEST_F(StreamTest, ShutsDownBehindWhatIsQueued) {
     std::size_t direct = fill("tail");
     EXPECT_EQ(stream->shutdown_write(), 0);
     std::string all = read_all(direct + 4);
@@ -128,14 +128,14 @@ TEST_F(TcpStreamTest, ShutsDownBehindWhatIsQueued) {
     EXPECT_EQ(socket::recv(connection.far.get(), byte), 0);
 }
 
-TEST_F(TcpStreamTest, ShutsDownAtOnceWhereNothingIsQueued) {
+TEST_F(StreamTest, ShutsDownAtOnceWhereNothingIsQueued) {
     EXPECT_EQ(stream->shutdown_write(), 0);
     ASSERT_TRUE(becomes(connection.far.get(), POLLIN));
     std::array<std::byte, 1> byte;
     EXPECT_EQ(socket::recv(connection.far.get(), byte), 0);
 }
 
-TEST_F(TcpStreamTest, AResetDropsWhatIsQueued) {
+TEST_F(StreamTest, AResetDropsWhatIsQueued) {
     fill();
     reset_by_peer();
     turn(backend);
@@ -145,7 +145,7 @@ TEST_F(TcpStreamTest, AResetDropsWhatIsQueued) {
     EXPECT_EQ(stream->send(bytes_of("x")), -EPIPE);
 }
 
-TEST_F(TcpStreamTest, ReadingComesBeforeWriting) {
+TEST_F(StreamTest, ReadingComesBeforeWriting) {
     std::string order;
     fill();
     stream->start_reading();
@@ -162,7 +162,7 @@ TEST_F(TcpStreamTest, ReadingComesBeforeWriting) {
     EXPECT_EQ(order, "rw");
 }
 
-TEST_F(TcpStreamTest, ADetachedStreamIsSilent) {
+TEST_F(StreamTest, ADetachedStreamIsSilent) {
     fill();
     stream->start_reading();
     reset_by_peer();
@@ -176,16 +176,16 @@ TEST_F(TcpStreamTest, ADetachedStreamIsSilent) {
     stream->detach();
 }
 
-TEST_F(TcpStreamTest, AnOwnedDescriptorIsClosedOnce) {
+TEST_F(StreamTest, AnOwnedDescriptorIsClosedOnce) {
     int fd = connection.near.get();
-    stream = std::make_unique<TcpStream>(backend, std::move(connection.near), observer);
+    stream = std::make_unique<Stream>(backend, std::move(connection.near), observer);
     stream->start_reading();
     stream.reset();
     EXPECT_FALSE(is_open(fd));
     EXPECT_EQ(backend.watched(), 0u);
 }
 
-TEST_F(TcpStreamTest, EveryCallbackMayDestroyTheStream) {
+TEST_F(StreamTest, EveryCallbackMayDestroyTheStream) {
     fill();
     stream->start_reading();
     socket::send(connection.far.get(), bytes_of("x"));
@@ -199,7 +199,7 @@ TEST_F(TcpStreamTest, EveryCallbackMayDestroyTheStream) {
     EXPECT_EQ(backend.watched(), 0u);
 }
 
-TEST_F(TcpStreamTest, OnWrittenMayDestroyTheStream) {
+TEST_F(StreamTest, OnWrittenMayDestroyTheStream) {
     fill();
     observer.then_written = [&] { stream.reset(); };
     drain(connection.far.get());
@@ -209,7 +209,7 @@ TEST_F(TcpStreamTest, OnWrittenMayDestroyTheStream) {
     EXPECT_EQ(observer.written, 1);
 }
 
-TEST_F(TcpStreamTest, OnWriteErrorMayDestroyTheStream) {
+TEST_F(StreamTest, OnWriteErrorMayDestroyTheStream) {
     fill();
     observer.then_error = [&] { stream.reset(); };
     reset_by_peer();
@@ -219,9 +219,9 @@ TEST_F(TcpStreamTest, OnWriteErrorMayDestroyTheStream) {
 }
 
 // Letting go of a chunk may run foreign code, which may use the stream.
-TEST_F(TcpStreamTest, AReleasedChunkMayUseTheStream) {
+TEST_F(StreamTest, AReleasedChunkMayUseTheStream) {
     struct Owner {
-        TcpStream* stream;
+        Stream* stream;
         int released = 0;
     } owner{stream.get()};
     auto release = [](void* pointer) noexcept {
@@ -242,7 +242,7 @@ TEST_F(TcpStreamTest, AReleasedChunkMayUseTheStream) {
     EXPECT_EQ(owner.released, 2);
 }
 
-TEST_F(TcpStreamTest, AnUnrelatedConnectionOfTheSameNumberIsUntouched) {
+TEST_F(StreamTest, AnUnrelatedConnectionOfTheSameNumberIsUntouched) {
     stream->start_reading();
     int number = connection.near.get();
     socket::send(connection.far.get(), bytes_of("old"));
@@ -254,7 +254,7 @@ TEST_F(TcpStreamTest, AnUnrelatedConnectionOfTheSameNumberIsUntouched) {
     UniqueFd reused(::dup3(other.near.get(), number, O_CLOEXEC));
     ASSERT_EQ(reused.get(), number);
     Script bystander;
-    TcpStream second(backend, number, bystander);
+    Stream second(backend, number, bystander);
     second.start_reading();
     backend.deliver(0);  // the old event
     EXPECT_EQ(bystander.readable, 0);
