@@ -6,6 +6,7 @@
 #include "loop/handle.h"
 #include "loop/loop.h"
 #include "py/stop_iteration.h"
+#include "py/trashcan.h"
 #include "py/types.h"
 
 namespace penstock::py {
@@ -50,11 +51,18 @@ void dealloc(PyObject* self) {
     if (future->log_tb && !PyObject_GC_IsFinalized(self))
         if (PyObject_CallFinalizerFromDealloc(self) < 0) return;
     PyObject_GC_UnTrack(self);
+    auto clear_all = [self, future] {
+        clear_instance(self);
+        clear_base_fields(future);
+    };
     State* state = state_of_exact_type(type);
-    bool keep = state != nullptr && type == state->future && !PyObject_GC_IsFinalized(self);
-    clear_instance(self);
-    clear_base_fields(future);
-    if (keep && state->free_futures.push(self)) return;
+    if (state == nullptr) {
+        clear_all();  // a subclass, whose own dealloc has seen to the depth
+    } else {
+        bool keep = !PyObject_GC_IsFinalized(self);
+        if (!clear_in_trashcan(state, self, dealloc, clear_all)) return;
+        if (keep && state->free_futures.push(self)) return;
+    }
     type->tp_free(self);
     Py_DECREF(object(type));
 }

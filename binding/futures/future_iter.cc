@@ -3,6 +3,7 @@
 #include "futures/future.h"
 #include "loop/loop.h"
 #include "py/stop_iteration.h"
+#include "py/trashcan.h"
 #include "py/types.h"
 
 namespace penstock::py {
@@ -89,8 +90,10 @@ int clear(PyObject* self) {
 
 void dealloc(PyObject* self) {
     PyObject_GC_UnTrack(self);
-    Py_CLEAR(as_iter(self)->future);
-    if (as_iter(self)->state->free_iters.push(self)) return;
+    State* state = as_iter(self)->state;
+    if (!clear_in_trashcan(state, self, dealloc, [self] { Py_CLEAR(as_iter(self)->future); }))
+        return;
+    if (state->free_iters.push(self)) return;
     PyTypeObject* type = Py_TYPE(self);
     type->tp_free(self);
     Py_DECREF(object(type));

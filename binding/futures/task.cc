@@ -5,6 +5,7 @@
 
 #include "futures/future.h"
 #include "loop/loop.h"
+#include "py/trashcan.h"
 #include "py/types.h"
 
 namespace penstock::py {
@@ -167,12 +168,19 @@ void dealloc(PyObject* self) {
         if (PyObject_CallFinalizerFromDealloc(self) < 0) return;
     PyObject_GC_UnTrack(self);
     unlink_task(task);
+    auto clear_all = [self, task] {
+        clear_instance(self);
+        clear_native_fields(task);
+        clear_base_fields(as_base(self));
+    };
     State* state = state_of_exact_type(type);
-    bool keep = state != nullptr && type == state->task && !PyObject_GC_IsFinalized(self);
-    clear_instance(self);
-    clear_native_fields(task);
-    clear_base_fields(as_base(self));
-    if (keep && state->free_tasks.push(self)) return;
+    if (state == nullptr) {
+        clear_all();  // a subclass, whose own dealloc has seen to the depth
+    } else {
+        bool keep = !PyObject_GC_IsFinalized(self);
+        if (!clear_in_trashcan(state, self, dealloc, clear_all)) return;
+        if (keep && state->free_tasks.push(self)) return;
+    }
     type->tp_free(self);
     Py_DECREF(object(type));
 }

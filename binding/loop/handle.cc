@@ -1,6 +1,7 @@
 #include "loop/handle.h"
 
 #include "py/ref.h"
+#include "py/trashcan.h"
 #include "py/types.h"
 
 namespace penstock::py {
@@ -141,14 +142,19 @@ int clear(PyObject* self) {
 void dealloc(PyObject* self) {
     Handle* handle = as_handle(self);
     PyObject_GC_UnTrack(self);
-    if (handle->weakrefs != nullptr) PyObject_ClearWeakRefs(self);
-    let_go(handle);
-    Py_CLEAR(handle->source_traceback);
-    Loop* loop = std::exchange(handle->loop, nullptr);
+    auto clear_all = [self, handle] {
+        if (handle->weakrefs != nullptr) PyObject_ClearWeakRefs(self);
+        let_go(handle);
+        Py_CLEAR(handle->source_traceback);
+    };
     PyTypeObject* type = Py_TYPE(self);
     bool kept = false;
-    if (loop != nullptr) {
-        State* state = loop->state;
+    if (handle->loop == nullptr) {
+        clear_all();  // it could not be filled
+    } else {
+        State* state = handle->loop->state;
+        if (!clear_in_trashcan(state, self, dealloc, clear_all)) return;
+        Loop* loop = std::exchange(handle->loop, nullptr);
         if (type == state->handle)
             kept = state->free_handles.push(self);
         else if (type == state->timer_handle)

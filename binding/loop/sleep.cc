@@ -6,6 +6,7 @@
 #include "futures/task.h"
 #include "loop/handle.h"
 #include "py/stop_iteration.h"
+#include "py/trashcan.h"
 #include "py/types.h"
 
 namespace penstock::py {
@@ -226,9 +227,13 @@ void dealloc(PyObject* self) {
     Sleep* sleep = as_sleep(self);
     if (sleep->phase == SleepPhase::kNew && PyObject_CallFinalizerFromDealloc(self) < 0) return;
     PyObject_GC_UnTrack(self);
-    if (sleep->weakrefs != nullptr) PyObject_ClearWeakRefs(self);
-    clear(self);
-    if (!PyObject_GC_IsFinalized(self) && sleep->state->free_sleeps.push(self)) return;
+    State* state = sleep->state;
+    auto clear_all = [self, sleep] {
+        if (sleep->weakrefs != nullptr) PyObject_ClearWeakRefs(self);
+        clear(self);
+    };
+    if (!clear_in_trashcan(state, self, dealloc, clear_all)) return;
+    if (!PyObject_GC_IsFinalized(self) && state->free_sleeps.push(self)) return;
     PyTypeObject* type = Py_TYPE(self);
     type->tp_free(self);
     Py_DECREF(object(type));

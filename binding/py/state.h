@@ -100,9 +100,11 @@ struct State {
 
     Loop* running;                  // the loop that began to run last, and the thread it runs in:
     PyThreadState* running_thread;  // a cache, see running_loop()
+    unsigned running_process;       // as fork_count() numbers them
     std::size_t running_loops;      // in all threads
     std::uint64_t tasks_made;
-    ListNode tasks;  // below 3.14: all native tasks that are not done
+    unsigned clearing_depth;  // see py/trashcan.h
+    ListNode tasks;           // below 3.14: all native tasks that are not done
 
     FreeList<4096> free_futures;
     FreeList<4096> free_tasks;
