@@ -238,7 +238,7 @@ PyObject* get_context(PyObject* self, PyObject*) {
     Loop* loop = native_loop(task);
     // A task that asks from within gets the scratch context it runs in; holding on to it makes
     // it the task's own when the step ends.
-    if (loop != nullptr && loop->stepping == task && task->vars != nullptr)
+    if (loop != nullptr && loop->in_scratch == task && task->vars != nullptr)
         return Py_NewRef(loop->scratch.context());
     if (!materialise_context(task)) return nullptr;
     return Py_NewRef(task->context != nullptr ? task->context : Py_None);

@@ -257,6 +257,7 @@ void step_task(Loop* loop, Task* task) noexcept {
     PyObject* yielded = nullptr;
     PySendResult sent = PYGEN_ERROR;
     bool is_bare = task->vars != nullptr;
+    if (is_bare) loop->in_scratch = task;
     PyObject*& context = is_bare ? task->vars : task->context;
     auto send = [&] { sent = resume(loop, task, thrown, &yielded); };
     bool entered = true;
@@ -265,6 +266,7 @@ void step_task(Loop* loop, Task* task) noexcept {
     else
         entered = run_in_context(loop, context, true, send);
     loop->stepping = nullptr;
+    if (is_bare) loop->in_scratch = nullptr;
     if (is_bare && is_context(task->vars)) [[unlikely]] {
         // Somebody has kept the context object of this step: it is the task's own from now on.
         Py_XSETREF(task->context, std::exchange(task->vars, nullptr));

@@ -45,10 +45,11 @@ struct Loop {
     Signals* signals;  // made when first asked for
     Network* network;  // transports, accept loops, look-ups
     Scratch scratch;
-    PyThreadState* thread;   // while running
-    Task* stepping;          // the native task whose step runs now
-    PyObject* entered;       // what asyncio.current_task() says, borrowed
-    Task* anchor;            // from 3.14: a task in CPython's own list, to link the next one to
+    PyThreadState* thread;  // while running
+    Task* stepping;         // the native task whose step runs now
+    Task* in_scratch;   // the same, or the one that has started it eagerly: who runs in `scratch`
+    PyObject* entered;  // what asyncio.current_task() says, borrowed
+    Task* anchor;       // from 3.14: a task in CPython's own list, to link the next one to
     Handle* running_handle;  // borrowed
     PyObject* failure;       // KeyboardInterrupt or SystemExit on its way out of run()
     PyObject* task_factory;

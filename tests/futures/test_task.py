@@ -453,6 +453,25 @@ async def test_eager_start():
         failed.result()
 
 
+@pytest.mark.asyncio_since(3, 12)
+async def test_the_context_of_a_task_asked_for_by_one_that_it_has_started_eagerly():
+    me = asyncio.current_task()
+    seen = []
+
+    async def look():
+        variable.set("inner")
+        seen.append(me.get_context())
+
+    variable.set("mine")
+    await type(me)(look(), loop=asyncio.get_running_loop(), eager_start=True)
+    assert seen[0][variable] == "mine" and variable.get() == "mine"
+    variable.set("later")
+    assert seen[0][variable] == "later"
+    await asyncio.sleep(0)
+    assert me.get_context() is seen[0] and seen[0][variable] == variable.get() == "later"
+    variable.set("unset")
+
+
 def test_a_task_factory(loop):
     made = []
 
