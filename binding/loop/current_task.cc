@@ -1,5 +1,6 @@
 // What asyncio.current_task() answers. Below 3.14 a dict of _asyncio, {loop: task}; from 3.14 on
 // a field of the thread state, which probe.cc finds.
+#include "base/fork.h"
 #include "loop/loop.h"
 #include "py/ref.h"
 
@@ -53,9 +54,10 @@ Ref<> read_current_task(Loop* loop) noexcept {
 
 Loop* running_loop(State* state) noexcept {
     if (state->running_loops == 0) return nullptr;
-    if (state->running_thread == PyThreadState_Get()) [[likely]]
+    if (state->running_thread == PyThreadState_Get() && state->running_process == fork_count())
+        [[likely]]
         return state->running;
-    // Two loops in two threads: asyncio knows.
+    // Two loops in two threads, or a loop of the process that has forked this one: asyncio knows.
     PyObject* running = PyObject_CallNoArgs(state->get_running_loop);
     if (running == nullptr) {
         PyErr_Clear();

@@ -1,4 +1,5 @@
 // Running the loop: what the reactor asks of its host, and how a word is run.
+#include "base/fork.h"
 #include "futures/future.h"
 #include "futures/task.h"
 #include "loop/handle.h"
@@ -167,6 +168,7 @@ PyObject* loop_run(PyObject* self, PyObject*) {
     loop->anchor = nullptr;
     state->running = loop;
     state->running_thread = thread;
+    state->running_process = fork_count();
     ++state->running_loops;
     Host host(loop);
     loop->reactor->run(host);

@@ -1,17 +1,27 @@
 #include "net/resolver.h"
 
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <condition_variable>
 #include <csignal>
 #include <deque>
+#include <iterator>
+#include <list>
 #include <mutex>
 #include <system_error>
 #include <thread>
 #include <utility>
 
+#include "base/clock.h"
+
 namespace penstock {
+
+struct Resolver::Worker {
+    std::jthread thread;
+    pid_t id = 0;  // once it has ended
+};
 
 struct Resolver::Shared {
     std::mutex mutex;  // guards all below
@@ -19,15 +29,16 @@ struct Resolver::Shared {
     std::deque<std::unique_ptr<Lookup>> waiting;
     Post post;  // empty once the Resolver is gone
     std::chrono::milliseconds idle_time;
-    std::size_t threads = 0;
+    std::list<Worker> running;
+    std::list<Worker> ended;  // as good as: joined as they are destroyed, which takes no time
     std::size_t idle = 0;
+    std::size_t asking = 0;
+    bool is_resting = false;  // who is idle ends
+    std::condition_variable has_rested;
 };
 
 Resolver::Resolver(Post post, std::chrono::milliseconds idle)
-    : post_(std::move(post)),
-      idle_(idle),
-      process_(::getpid()),
-      shared_(std::make_shared<Shared>()) {
+    : post_(std::move(post)), idle_(idle), shared_(std::make_shared<Shared>()) {
     shared_->post = post_;
     shared_->idle_time = idle_;
 }
@@ -39,15 +50,17 @@ Resolver::~Resolver() {
         std::lock_guard guard(shared_->mutex);
         shared_->post = nullptr;
         dropped.swap(shared_->waiting);
+        for (auto* threads : {&shared_->running, &shared_->ended})
+            for (Worker& worker : *threads) worker.thread.detach();
     }
     shared_->has_work.notify_all();
 }
 
 void Resolver::leave_parent_behind() {
-    if (::getpid() == process_) return;
+    if (!is_parents_) return;
     // Its mutex may be held by a thread that does not exist here: it is never touched again.
     static_cast<void>(new std::shared_ptr<Shared>(std::move(shared_)));
-    process_ = ::getpid();
+    is_parents_ = false;
     shared_ = std::make_shared<Shared>();
     shared_->post = post_;
     shared_->idle_time = idle_;
@@ -55,22 +68,44 @@ void Resolver::leave_parent_behind() {
 
 int Resolver::submit(std::unique_ptr<Lookup> lookup) {
     leave_parent_behind();
+    std::list<Worker> ended;
     std::lock_guard guard(shared_->mutex);
-    if (shared_->idle <= shared_->waiting.size() && shared_->threads < kMostThreads) {
-        if (start_thread(shared_))
-            ++shared_->threads;
-        else if (shared_->threads == 0)
-            return -EAGAIN;
-    }
+    ended.swap(shared_->ended);
+    if (shared_->idle <= shared_->waiting.size() && shared_->running.size() < kMostThreads &&
+        !start_thread(shared_) && shared_->running.empty())
+        return -EAGAIN;
     shared_->waiting.push_back(std::move(lookup));
     shared_->has_work.notify_one();
     return 0;
 }
 
+// Before a fork.
+void Resolver::rest() noexcept {
+    if (is_parents_) return;
+    std::list<Worker> ended;
+    {
+        std::unique_lock lock(shared_->mutex);
+        shared_->is_resting = true;
+        shared_->has_work.notify_all();
+        // Those that have only just been started are waited for as well.
+        shared_->has_rested.wait(lock,
+                                 [this] { return shared_->running.size() == shared_->asking; });
+        shared_->is_resting = false;
+        ended.swap(shared_->ended);
+    }
+    // A thread that can be joined counts as one of the process's for a moment longer.
+    TimePoint patience = now() + std::chrono::milliseconds(100);
+    for (Worker& worker : ended) {
+        worker.thread.join();
+        while (::syscall(SYS_tgkill, ::getpid(), worker.id, 0) == 0 && now() < patience)
+            std::this_thread::yield();
+    }
+}
+
 std::size_t Resolver::threads() const {
-    if (::getpid() != process_) return 0;
+    if (is_parents_) return 0;
     std::lock_guard guard(shared_->mutex);
-    return shared_->threads;
+    return shared_->running.size();
 }
 
 // The thread inherits a mask that blocks every signal: handlers belong to the program's threads.
@@ -79,35 +114,44 @@ bool Resolver::start_thread(const std::shared_ptr<Shared>& shared) noexcept {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     bool has_started = true;
+    auto& running = shared->running;
+    auto self = running.emplace(running.end());
     try {
-        std::thread(serve, shared).detach();
+        self->thread = std::jthread(serve, shared, self);
     } catch (const std::system_error&) {
+        running.erase(self);
         has_started = false;
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     return has_started;
 }
 
-void Resolver::serve(std::shared_ptr<Shared> shared) noexcept {
+void Resolver::serve(std::shared_ptr<Shared> shared, std::list<Worker>::iterator self) noexcept {
     std::unique_lock lock(shared->mutex);
     while (shared->post) {
         if (shared->waiting.empty()) {
             ++shared->idle;
-            bool has_news = shared->has_work.wait_for(
-                lock, shared->idle_time, [&] { return !shared->waiting.empty() || !shared->post; });
+            bool has_news = shared->has_work.wait_for(lock, shared->idle_time, [&] {
+                return !shared->waiting.empty() || !shared->post || shared->is_resting;
+            });
             --shared->idle;
-            if (!has_news) break;
+            if (!has_news || (shared->is_resting && shared->waiting.empty())) break;
             continue;
         }
         auto lookup = std::move(shared->waiting.front());
         shared->waiting.pop_front();
+        ++shared->asking;
+        shared->has_rested.notify_all();
         lock.unlock();
         lookup->ask();
         lock.lock();
+        --shared->asking;
         // Under the lock: the Resolver's destructor waits for it, so `post` finds its loop.
         if (shared->post) shared->post(std::move(lookup));
     }
-    --shared->threads;
+    self->id = static_cast<pid_t>(::syscall(SYS_gettid));
+    shared->ended.splice(shared->ended.end(), shared->running, self);
+    shared->has_rested.notify_all();
 }
 
 }  // namespace penstock

@@ -7,19 +7,22 @@
 // any of these threads, so it holds nothing that belongs to the loop's. `post` runs on a thread
 // of the pool, and never once the Resolver's destructor has begun to return.
 //
-// Threads start when there is work and end after kIdle without. They are never joined: one that
-// is stuck in a lookup must not hold up the end of the program. They own the state that they
-// share with the Resolver, and drop an answer that nobody waits for any more. A forked child has
-// none of the threads, and its copy of the shared state may be locked for ever: it leaves that
-// alone and starts anew.
+// Threads start when there is work and end after kIdle without. Only one that has ended is ever
+// joined: one that is stuck in a lookup must not hold up the end of the program. They own the
+// state that they share with the Resolver, and drop an answer that nobody waits for any more.
+//
+// Before a fork() the threads that have nothing to do end, for CPython from 3.12 on warns where a
+// process with threads forks. The child has none of the others either, and its copy of the shared
+// state may be locked for ever: it leaves that alone and starts anew.
 #pragma once
-
-#include <sys/types.h>
 
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <list>
 #include <memory>
+
+#include "base/fork.h"
 
 namespace penstock {
 
@@ -47,14 +50,17 @@ public:
 
 private:
     struct Shared;
-    static void serve(std::shared_ptr<Shared> shared) noexcept;
+    struct Worker;
+    static void serve(std::shared_ptr<Shared> shared, std::list<Worker>::iterator self) noexcept;
     static bool start_thread(const std::shared_ptr<Shared>& shared) noexcept;
     void leave_parent_behind();
+    void rest() noexcept;
 
     Post post_;
     std::chrono::milliseconds idle_;
-    pid_t process_;
     std::shared_ptr<Shared> shared_;
+    bool is_parents_ = false;  // shared_ is: this is a child of fork()
+    AtFork at_fork_{[this] { is_parents_ = true; }, [this] { rest(); }};
 };
 
 }  // namespace penstock

@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <csignal>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -240,6 +241,29 @@ TEST(Resolver, ResolvesNames) {
     ASSERT_TRUE(changed.wait_for(lock, 20s, [&] { return done != nullptr; }));
     EXPECT_FALSE(done->answer.error);
     EXPECT_FALSE(done->answer.addresses.empty());
+}
+
+// CPython warns where a process with threads forks.
+TEST(Resolver, HasNoIdleThreadAcrossAFork) {
+    auto gate = std::make_shared<Gate>();
+    Answers answers;
+    Resolver resolver(answers.post(), std::chrono::hours(1));
+    for (int i = 0; i < 4; ++i) ASSERT_EQ(resolver.submit(question()), 0);
+    ASSERT_TRUE(answers.await(4));
+    pid_t child = ::fork();
+    if (child == 0) ::_exit(0);
+    EXPECT_EQ(resolver.threads(), 0u);
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+    ASSERT_EQ(resolver.submit(question([gate] { gate->pass(); })), 0);
+    gate->await_waiting(1);
+    child = ::fork();  // does not wait for who is busy
+    if (child == 0) ::_exit(0);
+    EXPECT_EQ(resolver.threads(), 1u);
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    gate->open();
+    EXPECT_TRUE(answers.await(5));
 }
 
 }  // namespace

@@ -1,7 +1,10 @@
 #include "reactor/mailbox.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <map>
 #include <thread>
 #include <vector>
@@ -38,6 +41,37 @@ TEST(Mailbox, LosesNothingOfManySenders) {
     }
     for (std::thread& sender : senders) sender.join();
     EXPECT_TRUE(mailbox.empty());
+}
+
+// Whatever another thread was about when the process forked.
+TEST(Mailbox, OpensInAChild) {
+#if defined(__SANITIZE_THREAD__)
+    GTEST_SKIP() << "TSan does not follow threads of a forked child";
+#endif
+    Mailbox mailbox;
+    std::atomic<bool> stops = false;
+    std::thread other([&] {
+        for (Word word = 0; !stops; ++word) {
+            mailbox.post(word);
+            if (word % 64 == 0) mailbox.collect();
+        }
+    });
+    int failed = 0;
+    for (int round = 0; round < 100; ++round) {
+        pid_t child = ::fork();
+        if (child == 0) {
+            ::alarm(20);
+            bool was_empty = mailbox.empty();
+            mailbox.post(7);
+            ::_exit(was_empty && mailbox.collect() == std::vector<Word>{7} ? 0 : 1);
+        }
+        int status = -1;
+        ::waitpid(child, &status, 0);
+        failed += status != 0;
+    }
+    stops = true;
+    other.join();
+    EXPECT_EQ(failed, 0);
 }
 
 }  // namespace

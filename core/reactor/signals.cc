@@ -8,12 +8,30 @@
 
 namespace penstock {
 
+namespace {
+
+bool make_pair(int (&ends)[2]) noexcept {
+    return ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0;
+}
+
+}  // namespace
+
 Signals::Signals(Sink sink) : sink_(std::move(sink)) {
     int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0)
-        throw std::system_error(errno, std::generic_category(), "socketpair");
+    if (!make_pair(ends)) throw std::system_error(errno, std::generic_category(), "socketpair");
     read_end_.reset(ends[0]);
     write_end_.reset(ends[1]);
+}
+
+void Signals::leave_parent_behind() noexcept {
+    int ends[2];
+    if (!make_pair(ends)) {
+        read_end_.reset();
+        write_end_.reset();
+        return;
+    }
+    replace_file(read_end_.get(), ends[0]);
+    replace_file(write_end_.get(), ends[1]);
 }
 
 void Signals::on_ready(Ready) noexcept {

@@ -1,7 +1,10 @@
 #include "reactor/signals.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
 #include <csignal>
 
 #include <vector>
@@ -45,6 +48,23 @@ TEST(Signals, IgnoresZeroBytesAndSurvivesAFullPipe) {
     while (::write(signals.write_fd(), &number, 1) == 1) ++written;  // until it would block
     signals.on_ready(Ready::kRead);
     EXPECT_EQ(seen, written);
+}
+
+TEST(Signals, AChildsAreNotItsParents) {
+    Signals signals([](int) {});
+    signal_pipe = signals.write_fd();
+    pid_t child = ::fork();
+    if (child == 0) {
+        ::alarm(20);
+        write_number(SIGUSR1);
+        pollfd own{signals.read_fd(), POLLIN, 0};
+        ::_exit(::poll(&own, 1, 0) == 1 ? 0 : 1);
+    }
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+    pollfd parents{signals.read_fd(), POLLIN, 0};
+    EXPECT_EQ(::poll(&parents, 1, 0), 0);
 }
 
 }  // namespace

@@ -17,6 +17,11 @@ void Wakeup::signal() noexcept {
     [[maybe_unused]] int result = ::eventfd_write(event_.get(), 1);
 }
 
+void Wakeup::leave_parent_behind() noexcept {
+    // Without one of its own the child goes without: it must not wake its parent.
+    if (!replace_file(event_.get(), ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))) event_.reset();
+}
+
 void Wakeup::on_ready(Ready) noexcept {
     eventfd_t count;
     [[maybe_unused]] int result = ::eventfd_read(event_.get(), &count);

@@ -2,11 +2,13 @@
 //
 // The loop's thread announces with prepare() that it is about to wait, looks once more at what
 // other threads may have left, waits, and calls done(). signal() may come from any thread: it
-// writes to the eventfd only while a wait is announced, and then only once.
+// writes to the eventfd only while a wait is announced, and then only once. A child of fork() has
+// an eventfd of its own behind the same number.
 #pragma once
 
 #include <atomic>
 
+#include "base/fork.h"
 #include "base/unique_fd.h"
 #include "reactor/backend.h"
 
@@ -23,8 +25,11 @@ public:
     void on_ready(Ready events) noexcept override;
 
 private:
+    void leave_parent_behind() noexcept;
+
     UniqueFd event_;
     std::atomic<bool> is_waiting_{false};
+    AtFork at_fork_{[this] { leave_parent_behind(); }};
 };
 
 }  // namespace penstock

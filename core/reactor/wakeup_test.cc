@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <thread>
 
@@ -42,6 +44,21 @@ TEST(Wakeup, EndsTheWaitOfAnotherThread) {
         wakeup.on_ready(Ready::kRead);
         other.join();
     }
+}
+
+TEST(Wakeup, AChildWakesItselfAndNotItsParent) {
+    Wakeup wakeup;
+    wakeup.prepare();
+    pid_t child = ::fork();
+    if (child == 0) {
+        ::alarm(20);
+        wakeup.signal();
+        ::_exit(is_readable(wakeup.fd()) ? 0 : 1);
+    }
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+    EXPECT_FALSE(is_readable(wakeup.fd()));
 }
 
 }  // namespace

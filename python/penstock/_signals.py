@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import errno
+import os
 import signal
 import sys
 import threading
@@ -148,10 +149,12 @@ class _WakeupDescriptor:
         self._displaced: int | None = None
 
     def install(self) -> None:
+        global _in_place
         # A full buffer has woken the loop already: nothing to warn about.
         displaced = signal.set_wakeup_fd(self._fd, warn_on_full_buffer=False)
         if displaced != self._fd:
             self._displaced = displaced
+        _in_place = self
 
     def install_unless_taken(self) -> None:
         try:
@@ -175,8 +178,33 @@ class _WakeupDescriptor:
                 signal.set_wakeup_fd(current)
             return
 
+    def forget_parent(self) -> None:
+        """In a child of fork(): no signal wakes its parent's loop."""
+        self._displaced = None
+        try:
+            current = signal.set_wakeup_fd(-1)
+            if current not in (-1, self._fd):
+                signal.set_wakeup_fd(current)
+        except ValueError:
+            pass  # the child of a thread of a subinterpreter
+
     def is_in_anothers_place(self) -> bool:
         return self._displaced not in (None, -1)
+
+
+# Whose descriptor the process was last given by us.
+_in_place: _WakeupDescriptor | None = None
+
+
+def _forget_parent() -> None:
+    # From 3.12 on asyncio does so itself; before, the child's own loop would find the place taken.
+    global _in_place
+    if _in_place is not None:
+        _in_place.forget_parent()
+        _in_place = None
+
+
+os.register_at_fork(after_in_child=_forget_parent)
 
 
 def _check_signal(sig: int) -> None:

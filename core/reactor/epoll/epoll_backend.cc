@@ -1,11 +1,9 @@
 #include "reactor/epoll/epoll_backend.h"
 
-#include <pthread.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <climits>
 #include <new>
@@ -25,15 +23,6 @@ std::uint32_t epoll_interest(Ready interest) noexcept {
     return events;
 }
 
-// How many forks lie between this process and the first that made a backend.
-std::atomic<unsigned> forks{0};
-
-unsigned count_forks() noexcept {
-    [[maybe_unused]] static const int registered =
-        ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
-    return forks.load(std::memory_order_relaxed);
-}
-
 int milliseconds(Duration timeout) noexcept {
     if (timeout == Duration::max()) return -1;
     // Rounded up: waking early would only spin until the timer is due.
@@ -43,14 +32,14 @@ int milliseconds(Duration timeout) noexcept {
 
 }  // namespace
 
-EpollBackend::EpollBackend() : epoll_(::epoll_create1(EPOLL_CLOEXEC)), forks_(count_forks()) {
+EpollBackend::EpollBackend() : epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
     if (!epoll_.is_open()) throw std::system_error(errno, std::generic_category(), "epoll_create1");
 }
 
 // A child of fork() shares the parent's epoll: what it withdrew there, the parent would not hear
 // of any more. So it makes one of its own, of all that is watched.
 void EpollBackend::leave_parent_behind() noexcept {
-    forks_ = forks.load(std::memory_order_relaxed);
+    is_parents_ = false;
     int own = ::epoll_create1(EPOLL_CLOEXEC);
     epoll_.reset(own);  // without one, all that follows fails with EBADF
     for (std::size_t fd = 0; fd < slots_.size(); ++fd)
@@ -59,7 +48,7 @@ void EpollBackend::leave_parent_behind() noexcept {
 }
 
 int EpollBackend::control(int operation, int fd, const Slot& slot) noexcept {
-    if (forks_ != forks.load(std::memory_order_relaxed)) [[unlikely]]
+    if (is_parents_) [[unlikely]]
         leave_parent_behind();
     epoll_event event{};
     event.events = epoll_interest(slot.interest);
@@ -117,7 +106,7 @@ void EpollBackend::forget(int fd) noexcept {
 }
 
 int EpollBackend::wait(Duration timeout) noexcept {
-    if (forks_ != forks.load(std::memory_order_relaxed)) [[unlikely]]
+    if (is_parents_) [[unlikely]]
         leave_parent_behind();
     int count = -1;
     bool is_whole_milliseconds = timeout == Duration::max() || timeout == Duration::zero();

@@ -10,6 +10,7 @@
 #include <array>
 #include <vector>
 
+#include "base/fork.h"
 #include "base/unique_fd.h"
 #include "reactor/backend.h"
 
@@ -38,11 +39,12 @@ private:
     void leave_parent_behind() noexcept;
 
     UniqueFd epoll_;
-    unsigned forks_;           // as many as there were when epoll_ was made
     std::vector<Slot> slots_;  // by fd
     std::size_t watched_ = 0;
     bool has_pwait2_ = true;
+    bool is_parents_ = false;  // epoll_ is: this is a child of fork()
     std::array<epoll_event, kEventsAtOnce> events_;
+    AtFork at_fork_{[this] { is_parents_ = true; }};
 };
 
 }  // namespace penstock
