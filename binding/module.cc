@@ -13,6 +13,7 @@
 #include "loop/loop.h"
 #include "loop/sleep.h"
 #include "py/coroutine_function.h"
+#include "py/outermost.h"
 #include "py/types.h"
 #include "transport/methods.h"
 
@@ -246,6 +247,8 @@ PyMethodDef functions[] = {
                "asyncio.create_task).")},
     {"adopt_hot_methods", adopt_hot_methods, METH_O,
      "Class decorator: a subclass of Loop calls its hot methods directly."},
+    {"call_outermost", method(call_outermost), METH_FASTCALL,
+     "function(*args), which finds no frames above its own."},
     {"live_tasks", live_tasks, METH_NOARGS,
      "All native tasks that are not done (below CPython 3.14)."},
     {"task_record", task_record, METH_O,

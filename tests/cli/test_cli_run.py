@@ -380,6 +380,51 @@ def _users_frames(traceback: str) -> str:
     )
 
 
+class TestStack:
+    """Above the program is nothing that `python` would not have there."""
+
+    PROGRAM = """\
+        import sys, traceback, warnings
+        traceback.print_stack()
+        warnings.warn("whose fault?", stacklevel=2)
+        def depth():
+            try:
+                return sys._getframe(3)
+            except ValueError as error:
+                return error
+        print(depth(), sys._getframe().f_back)
+        raise LookupError
+    """
+
+    def test_a_scripts(self, each: Both, program: Write) -> None:
+        shown = each(program(self.PROGRAM))
+        assert "None" in shown.stdout and "penstock" not in shown.stderr
+
+    def test_the_code_of_an_option(self, each: Both) -> None:
+        assert "penstock" not in each("-c", textwrap.dedent(self.PROGRAM)).stderr
+
+    def test_standard_inputs(self, each: Both) -> None:
+        assert "penstock" not in each("-", stdin=textwrap.dedent(self.PROGRAM)).stderr
+
+    def test_a_modules(self, each: Both, program: Write) -> None:
+        program(self.PROGRAM)
+        assert "runpy" in each("-m", "program").stderr
+
+    def test_a_folders(self, each: Both, program: Write) -> None:
+        program(self.PROGRAM, "folder/__main__.py")
+        assert "runpy" in each("folder").stderr
+
+    def test_in_the_debugger(self, each: Both, program: Write) -> None:
+        name = program("""\
+            def function():
+                breakpoint()
+                return 1
+            function()
+        """)
+        shown = each(name, stdin="where\nup\nup\nnext\nwhere\ncontinue\n").stdout
+        assert "program.py(4)<module>()" in shown and "penstock" not in shown
+
+
 class TestMainModule:
     @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
     def test_multiprocessing(self, both: Both, program: Write, method: str) -> None:
@@ -471,6 +516,71 @@ class TestInstalled:
                     timeout=60,
                 )
                 assert (run.stdout, run.stderr) == ("True True\n", "")
+
+    @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+    def test_the_loop_of_processes_that_multiprocessing_starts(
+        self, launchers: list[list[str]], program: Write, tmp_path: Path, method: str
+    ) -> None:
+        program(f"""\
+            import asyncio, multiprocessing, sys
+            from concurrent.futures import ProcessPoolExecutor
+
+            Loop = asyncio.new_event_loop().__class__  # as the main module is imported
+
+            async def main():
+                return type(asyncio.get_running_loop()) is Loop and Loop.__module__
+
+            def work(generations):
+                mine = [asyncio.run(main())]
+                return mine + child(generations - 1) if generations else mine
+
+            def child(generations):
+                context = multiprocessing.get_context({method!r})
+                with ProcessPoolExecutor(1, mp_context=context) as pool:
+                    return pool.submit(work, generations).result()
+
+            if __name__ == "__main__":
+                print(*child(1))
+        """)
+        for launcher in launchers:
+            run = subprocess.run(
+                [sys.executable, "-W", "ignore", *launcher, "program.py"],
+                capture_output=True,
+                text=True,
+                cwd=tmp_path,
+                env=_environment(),
+                timeout=120,
+            )
+            assert (run.stdout, run.stderr) == ("penstock.loop penstock.loop\n", "")
+
+    def test_a_child_that_cannot_import_penstock_does_without(
+        self, program: Write, tmp_path: Path
+    ) -> None:
+        program("""\
+            import multiprocessing, pickle, sys
+            from multiprocessing import spawn
+            from penstock.cli import processes
+
+            if __name__ == "__main__":
+                processes.take_over()
+                data = spawn.get_preparation_data("child")
+                del data["authkey"]  # which refuses to be pickled for anybody but a child
+                data = pickle.dumps(data)
+                penstock = [name for name in sys.modules if name.partition(".")[0] == "penstock"]
+                for name in penstock:
+                    del sys.modules[name]
+                sys.modules["penstock"] = None
+                print("name" in pickle.loads(data))
+        """)
+        run = subprocess.run(
+            [sys.executable, "program.py"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=_environment(),
+            timeout=60,
+        )
+        assert (run.stdout, run.stderr) == ("True\n", "")
 
 
 class TestUsage:

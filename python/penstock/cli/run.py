@@ -5,7 +5,8 @@ and tracebacks are those of `python`. CPython's Modules/main.c and Python/python
 reference; tests/cli compares the two, program by program.
 
 A script, `-c` and standard input are executed here; `-m`, directories and zip files go through
-`runpy`, as they do in CPython, so that even runpy's own frames are where people expect them.
+`runpy`, as they do in CPython, so that even runpy's own frames are where people expect them. Ours
+are in no stack that the program can look at: it is called as the outermost.
 """
 
 import builtins
@@ -15,6 +16,10 @@ import sys
 import types
 from collections.abc import Callable
 from typing import Any
+
+from penstock._core import call_outermost
+
+from . import processes
 
 USAGE = """\
 usage: penstock run [-m module | -c code | script | -] [args]
@@ -45,9 +50,7 @@ def command(words: list[str]) -> int:
         print(f"penstock run: {value}\n{USAGE}", end="", file=sys.stderr)
         return 2
 
-    import penstock
-
-    penstock.install()
+    processes.take_over()
     path_hole = not sys.flags.safe_path
     if path_hole:
         del sys.path[0]
@@ -103,7 +106,7 @@ def _module(name: str, path_hole: bool) -> Program:
 
     if path_hole:
         sys.path.insert(0, os.getcwd())
-    return lambda: runpy._run_module_as_main(name)  # type: ignore[attr-defined]
+    return lambda: call_outermost(runpy._run_module_as_main, name)  # type: ignore[attr-defined]
 
 
 def _code(main: types.ModuleType, source: str, path_hole: bool) -> Program:
@@ -124,7 +127,7 @@ def _code(main: types.ModuleType, source: str, path_hole: bool) -> Program:
 
             key = code if hasattr(linecache, "_interactive_cache") else "<string>"
             linecache._register_code(key, text, "<string>")  # type: ignore[attr-defined]
-        exec(code, main.__dict__)
+        call_outermost(exec, code, main.__dict__)
 
     return program
 
@@ -135,7 +138,8 @@ def _stdin(main: types.ModuleType, path_hole: bool) -> Program:
     _set_file(main, "<stdin>")
 
     def program() -> None:
-        exec(compile(sys.stdin.buffer.read(), "<stdin>", "exec", dont_inherit=True), main.__dict__)
+        code = compile(sys.stdin.buffer.read(), "<stdin>", "exec", dont_inherit=True)
+        call_outermost(exec, code, main.__dict__)
 
     return program
 
@@ -146,7 +150,7 @@ def _script(main: types.ModuleType, name: str, path_hole: bool) -> Program:
         import runpy
 
         sys.path.insert(0, path)
-        return lambda: runpy._run_module_as_main("__main__", False)  # type: ignore[attr-defined]
+        return lambda: call_outermost(runpy._run_module_as_main, "__main__", False)  # type: ignore[attr-defined]
 
     if path_hole:
         sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
@@ -169,9 +173,10 @@ def _script(main: types.ModuleType, name: str, path_hole: bool) -> Program:
 
     def program() -> None:
         if compiled:
-            exec(_unmarshal(content), main.__dict__)
+            code = _unmarshal(content)
         else:
-            exec(compile(content, path, "exec", dont_inherit=True), main.__dict__)
+            code = compile(content, path, "exec", dont_inherit=True)
+        call_outermost(exec, code, main.__dict__)
 
     return program
 
