@@ -1,5 +1,7 @@
 """install() and uninstall(): asyncio's own names for the loop, Task, Future, sleep and create_task.
 
+With Task goes `asyncio.eager_task_factory` (3.12+), which is bound to the class it makes.
+
 The loop. asyncio.new_event_loop, asyncio.run, asyncio.Runner and, up to 3.13,
 asyncio.get_event_loop all end in the default policy's `_loop_factory` on every version from 3.11 to
 3.15, so that one class attribute is what we change. Compared with the alternatives: setting a
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.unix_events
+import sys
 from typing import Any
 
 from . import _core
@@ -86,6 +89,10 @@ def install() -> None:
             continue
         _replace(home, name, ours)
         _replace(asyncio, name, ours)
+    if sys.version_info >= (3, 12) and _core.native_task:
+        factory = asyncio.create_eager_task_factory(_core.Task)
+        _replace(asyncio.tasks, "eager_task_factory", factory)
+        _replace(asyncio, "eager_task_factory", factory)
 
     # A policy that makes other loops is in place: the later request wins.
     policy = getattr(asyncio.events, "_event_loop_policy", None)

@@ -74,6 +74,34 @@ def test_install_and_uninstall():
     assert run_python(NAMES + textwrap.dedent(source), "-W", "error") == ""
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
+def test_eager_tasks():
+    source = """
+        stock = asyncio.eager_task_factory
+        penstock.install()
+        assert asyncio.eager_task_factory is asyncio.tasks.eager_task_factory is not stock
+
+        async def value(of):
+            return of
+
+        async def main(factory):
+            asyncio.get_running_loop().set_task_factory(factory)
+            now = asyncio.create_task(value("at once"), name="mine")
+            soon = asyncio.create_task(asyncio.sleep(0, "soon"))
+            assert now.done() and now.get_name() == "mine" and not soon.done()
+            assert await now == "at once" and await soon == "soon"
+            return type(now)
+
+        assert asyncio.run(main(asyncio.eager_task_factory)) is penstock.Task
+        ours = asyncio.create_eager_task_factory(asyncio.Task)
+        assert asyncio.run(main(ours)) is penstock.Task
+        assert asyncio.run(main(stock)) is penstock._core.Task.__base__
+        penstock.uninstall()
+        assert asyncio.eager_task_factory is asyncio.tasks.eager_task_factory is stock
+    """
+    assert run_python(NAMES + textwrap.dedent(source)) == ""
+
+
 def test_names_imported_before_go_on_working():
     source = """
         import asyncio
