@@ -1,5 +1,7 @@
 #include "futures/record.h"
 
+#include <utility>
+
 #include "futures/task.h"
 #include "loop/loop.h"
 #include "py/ref.h"
@@ -31,9 +33,15 @@ const char* name_of(WaitKind kind) noexcept {
     }
 }
 
-}  // namespace
+void clear_cancellation(Cancellation* cancellation) noexcept {
+    if (cancellation == nullptr) return;
+    Py_XDECREF(cancellation->message);
+    Py_XDECREF(cancellation->site.code);
+    PyMem_Free(cancellation);
+}
 
-void record_spawn_site(TaskRecord& record) noexcept {
+// Where Python code calls us from: a new reference to the code object.
+Site calling_site() noexcept {
     PyThreadState* thread = PyThreadState_Get();
 #if PY_VERSION_HEX >= 0x030C0000
 #if PY_VERSION_HEX >= 0x030D0000
@@ -41,22 +49,63 @@ void record_spawn_site(TaskRecord& record) noexcept {
 #else
     auto* frame = thread->cframe->current_frame;
 #endif
-    if (frame == nullptr) return;
+    if (frame == nullptr) return {nullptr, 0};
     PyObject* code = PyUnstable_InterpreterFrame_GetCode(frame);
     if (code == nullptr || !PyCode_Check(code)) {
         Py_XDECREF(code);
-        return;
+        return {nullptr, 0};
     }
-    record.spawn_code = code;
-    record.spawn_offset = PyUnstable_InterpreterFrame_GetLasti(frame);
+    return {code, PyUnstable_InterpreterFrame_GetLasti(frame)};
 #else
     auto* frame = reinterpret_cast<InterpreterFrame*>(thread->cframe->current_frame);
-    if (frame == nullptr) return;
+    if (frame == nullptr) return {nullptr, 0};
     auto* begin = reinterpret_cast<_Py_CODEUNIT*>(frame->code->co_code_adaptive);
-    record.spawn_code = Py_NewRef(object(frame->code));
-    record.spawn_offset =
-        static_cast<std::int32_t>((frame->previous_instruction - begin) * sizeof(_Py_CODEUNIT));
+    return {
+        Py_NewRef(object(frame->code)),
+        static_cast<std::int32_t>((frame->previous_instruction - begin) * sizeof(_Py_CODEUNIT))};
 #endif
+}
+
+PyObject* id_or_none(std::uint64_t id) noexcept {
+    return id != 0 ? PyLong_FromUnsignedLongLong(id) : Py_NewRef(Py_None);
+}
+
+PyObject* or_none(PyObject* borrowed) noexcept { return borrowed != nullptr ? borrowed : Py_None; }
+
+PyObject* cancellation_or_none(const Cancellation* cancellation) noexcept {
+    if (cancellation == nullptr) Py_RETURN_NONE;
+    return Py_BuildValue("{s:N,s:O,s:O,s:i}", "by", id_or_none(cancellation->canceller), "message",
+                         or_none(cancellation->message), "code", or_none(cancellation->site.code),
+                         "offset", static_cast<int>(cancellation->site.offset));
+}
+
+}  // namespace
+
+void record_spawn_site(TaskRecord& record) noexcept {
+    Site site = calling_site();
+    record.spawn_code = site.code;
+    record.spawn_offset = site.offset;
+}
+
+void record_cancellation(TaskRecord& record, std::uint64_t canceller, PyObject* message) noexcept {
+    auto* made = static_cast<Cancellation*>(PyMem_Malloc(sizeof(Cancellation)));
+    if (made == nullptr) return;
+    *made = {canceller, message != Py_None ? Py_NewRef(message) : nullptr, calling_site()};
+    clear_cancellation(std::exchange(record.cancellation, made));
+}
+
+int visit_record(const TaskRecord& record, visitproc visit, void* arg) noexcept {
+    Py_VISIT(record.spawn_code);
+    if (record.cancellation != nullptr) {
+        Py_VISIT(record.cancellation->message);
+        Py_VISIT(record.cancellation->site.code);
+    }
+    return 0;
+}
+
+void clear_record(TaskRecord& record) noexcept {
+    Py_CLEAR(record.spawn_code);
+    clear_cancellation(std::exchange(record.cancellation, nullptr));
 }
 
 PyObject* task_record(PyObject* module, PyObject* candidate) {
@@ -66,20 +115,15 @@ PyObject* task_record(PyObject* module, PyObject* candidate) {
         Py_RETURN_NONE;
     Task* task = as_task(candidate);
     const TaskRecord& record = task->record;
-    auto id_or_none = [](std::uint64_t id) {
-        return id != 0 ? PyLong_FromUnsignedLongLong(id) : Py_NewRef(Py_None);
-    };
     bool waits = record.wait_kind != WaitKind::kNothing;
-    const char* cancel_kind = record.cancel_kind == CancelKind::kRequest ? "request" : nullptr;
     return Py_BuildValue(
-        "{s:K,s:N,s:O,s:i,s:z,s:O,s:N,s:N,s:N,s:z}", "id",
-        static_cast<unsigned long long>(record.id), "parent", id_or_none(record.parent),
-        "spawn_code", record.spawn_code != nullptr ? record.spawn_code : Py_None, "spawn_offset",
-        static_cast<int>(record.spawn_offset), "wait_kind", name_of(record.wait_kind), "waits_for",
-        task->waiter != nullptr ? task->waiter : Py_None, "since",
+        "{s:K,s:N,s:O,s:i,s:z,s:O,s:N,s:N,s:N}", "id", static_cast<unsigned long long>(record.id),
+        "parent", id_or_none(record.parent), "spawn_code", or_none(record.spawn_code),
+        "spawn_offset", static_cast<int>(record.spawn_offset), "wait_kind",
+        name_of(record.wait_kind), "waits_for", or_none(task->waiter), "since",
         waits ? PyFloat_FromDouble(static_cast<double>(record.since) / 1e9) : Py_NewRef(Py_None),
-        "woken_by", id_or_none(record.waker), "cancelled_by", id_or_none(record.canceller),
-        "cancel_kind", cancel_kind);
+        "woken_by", id_or_none(record.waker), "cancelled",
+        cancellation_or_none(record.cancellation));
 }
 
 }  // namespace penstock::py

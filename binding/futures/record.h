@@ -17,25 +17,36 @@ enum class WaitKind : std::uint8_t {
     kForeign,  // a future of another make
 };
 
-enum class CancelKind : std::uint8_t {
-    kNone,
-    kRequest,  // task.cancel()
+// A place in Python code.
+struct Site {
+    PyObject* code;       // code object, or nullptr
+    std::int32_t offset;  // in bytes, of the instruction
+};
+
+// The last task.cancel(). Where it was called says why as well: in Timeout._on_timeout(), in
+// TaskGroup._abort(), at the end of a Runner, or in the program itself.
+struct Cancellation {
+    std::uint64_t canceller;  // the task that called it, 0 for a callback
+    PyObject* message;        // nullptr for none
+    Site site;
 };
 
 struct TaskRecord {
-    std::uint64_t id;           // counts all tasks of the interpreter; also the N of "Task-N"
-    std::uint64_t parent;       // the task that made it, 0 for none
-    std::uint64_t waker;        // the task that woke it last, 0 for a callback or the loop
-    std::uint64_t canceller;    // the task that cancelled it last, 0 for a callback or none
-    PyObject* spawn_code;       // where it was made: code object, or nullptr
-    std::int32_t spawn_offset;  // and offset in bytes of the instruction
+    std::uint64_t id;            // counts all tasks of the interpreter; also the N of "Task-N"
+    std::uint64_t parent;        // the task that made it, 0 for none
+    std::uint64_t waker;         // the task that woke it last, 0 for a callback or the loop
+    Cancellation* cancellation;  // nullptr where it was never cancelled, as most
+    PyObject* spawn_code;        // a Site, whose padding holds what it waits for
+    std::int32_t spawn_offset;
     WaitKind wait_kind;
-    CancelKind cancel_kind;
     std::int64_t since;  // when the wait began: the turn's time, in ns of CLOCK_MONOTONIC
 };
 
-// Where Python code calls us from.
 void record_spawn_site(TaskRecord& record) noexcept;
+// The last one counts. Where memory is out, none does.
+void record_cancellation(TaskRecord& record, std::uint64_t canceller, PyObject* message) noexcept;
+int visit_record(const TaskRecord& record, visitproc visit, void* arg) noexcept;
+void clear_record(TaskRecord& record) noexcept;
 
 // task_record(task) -> dict | None: the record in Python's terms, None for a foreign task.
 PyObject* task_record(PyObject* module, PyObject* task);

@@ -75,7 +75,7 @@ void clear_native_fields(Task* task) noexcept {
     Py_CLEAR(task->vars);
     Py_CLEAR(task->context);
     Py_CLEAR(task->name);
-    Py_CLEAR(task->record.spawn_code);
+    clear_record(task->record);
 }
 
 // ---- type ------------------------------------------------------------------------------------
@@ -148,8 +148,8 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(task->vars);
     Py_VISIT(task->context);
     Py_VISIT(task->name);
-    Py_VISIT(task->record.spawn_code);
-    return visit_base_fields(self, visit, arg);
+    int stopped = visit_record(task->record, visit, arg);
+    return stopped != 0 ? stopped : visit_base_fields(self, visit, arg);
 }
 
 int clear(PyObject* self) {
@@ -221,8 +221,7 @@ PyObject* cancel(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObje
     if (task->state != kPending) Py_RETURN_FALSE;
     ++task->cancels_requested;
     Loop* running = running_loop(state);
-    task->record.canceller = running != nullptr ? current_task_id(running) : 0;
-    task->record.cancel_kind = CancelKind::kRequest;
+    record_cancellation(task->record, running != nullptr ? current_task_id(running) : 0, message);
     if (task->waiter != nullptr) {
         int was_cancelled = cancel_awaited(state, task->waiter, message);
         if (was_cancelled < 0) return nullptr;

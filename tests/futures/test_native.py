@@ -1,11 +1,13 @@
 """What only penstock's Task, Future and loop have: records, the fallback, subinterpreters."""
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
 import textwrap
 import time
+import weakref
 
 import penstock
 import pytest
@@ -53,11 +55,65 @@ async def test_a_record_tells_who_where_what_and_since_when():
     # The turn's time, which may be a tick of the kernel's coarse clock behind.
     assert begin - 0.02 <= record["since"] <= time.monotonic()
     task.cancel()
-    record = _core.task_record(task)
-    assert record["cancelled_by"] == _core.task_record(me)["id"]
-    assert record["cancel_kind"] == "request"
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@SCHEDULERS_OWN
+async def test_a_record_tells_who_cancelled_where_and_why():
+    task = asyncio.create_task(asyncio.sleep(10))
+    assert _core.task_record(task)["cancelled"] is None
+    task.cancel("first")
+    task.cancel("out of stock")
+    told = _core.task_record(task)["cancelled"]
+    assert told["by"] == _core.task_record(asyncio.current_task())["id"]
+    assert told["message"] == "out of stock"
+    assert told["code"] is sys._getframe().f_code and told["offset"] > 0
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@SCHEDULERS_OWN
+async def test_a_record_tells_a_timeout_from_a_task_group():
+    seen = []
+
+    async def sleep():
+        try:
+            await asyncio.sleep(10)
+        finally:
+            told = _core.task_record(asyncio.current_task())["cancelled"]
+            seen.append((told["code"].co_name, told["by"]))
+
+    async def fail():
+        raise KeyError
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await sleep()
+    with pytest.raises(ExceptionGroup):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(sleep())
+            group.create_task(fail())
+    assert seen == [("_on_timeout", None), ("_abort", None)]
+
+
+@SCHEDULERS_OWN
+async def test_a_records_cancellation_is_no_leak():
+    class Message:
+        pass
+
+    async def wait(message):
+        await asyncio.sleep(10)
+
+    message = Message()
+    task = asyncio.create_task(wait(message))
+    message.task = task  # a cycle through the record
+    task.cancel(message)
+    await asyncio.wait([task])
+    alive = weakref.ref(message)
+    del task, message
+    gc.collect()
+    assert alive() is None
 
 
 @SCHEDULERS_OWN
