@@ -178,7 +178,7 @@ int traverse(PyObject* module, visitproc visit, void* arg) {
     if (state == nullptr) return 0;
     for (PyTypeObject* type :
          {state->future, state->task, state->future_iter, state->handle, state->timer_handle,
-          state->loop, state->sleep, state->coroutine_function, state->transport, state->acceptor,
+          state->loop, state->sleep, state->coroutine_function, state->transport, state->read_pipe, state->write_pipe, state->acceptor,
           state->base_future, state->base_task})
         Py_VISIT(object(type));
     Py_VISIT(state->current_tasks);
@@ -210,7 +210,7 @@ void free_module(void* pointer) {
     if (state == nullptr) return;
     for (PyTypeObject** type :
          {&state->future, &state->task, &state->future_iter, &state->handle, &state->timer_handle,
-          &state->loop, &state->sleep, &state->coroutine_function, &state->transport,
+          &state->loop, &state->sleep, &state->coroutine_function, &state->transport, &state->read_pipe, &state->write_pipe,
           &state->acceptor, &state->base_future, &state->base_task})
         Py_CLEAR(*type);
     for (PyObject** kept : {&state->cancelled_error,

@@ -23,6 +23,8 @@ public:
     // `handle` (taken over) is called whenever `fd` is ready; an earlier one is cancelled.
     // False with OSError set.
     bool add(int fd, Ready direction, Handle* handle) noexcept;
+    // Whether anybody wants `fd`.
+    bool is_wanted(int fd) const noexcept { return entries_.contains(fd); }
     // Whether there was one.
     bool remove(int fd, Ready direction) noexcept;
     // A future that completes when `fd` is ready once. nullptr with OSError set.

@@ -216,6 +216,8 @@ PyMethodDef methods[] = {
     {"_forget_fd", loop_forget_fd, METH_O, nullptr},
     {"_ensure_fd_no_transport", loop_ensure_fd_no_transport, METH_O, nullptr},
     {"_make_transport", method(loop_make_transport), kFast, nullptr},
+    {"_make_read_pipe_transport", method(loop_make_read_pipe_transport), METH_FASTCALL, nullptr},
+    {"_make_write_pipe_transport", method(loop_make_write_pipe_transport), METH_FASTCALL, nullptr},
     {"_listen", method(loop_listen), kFast, nullptr},
     {"_unlisten", method(loop_unlisten), kFast, nullptr},
     {"_resolve", method(loop_resolve), kFast, nullptr},

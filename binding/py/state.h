@@ -41,6 +41,7 @@ namespace penstock::py {
     NAME(name)                     \
     NAME(pause_writing)            \
     NAME(peername)                 \
+    NAME(pipe)                     \
     NAME(proto)                    \
     NAME(result)                   \
     NAME(resume_writing)           \
@@ -66,6 +67,8 @@ struct State {
     PyTypeObject* sleep;
     PyTypeObject* coroutine_function;
     PyTypeObject* transport;
+    PyTypeObject* read_pipe;
+    PyTypeObject* write_pipe;
     PyTypeObject* acceptor;
 
     PyTypeObject* base_future;  // _asyncio's, or asyncio's where there is no C module

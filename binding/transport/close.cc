@@ -36,25 +36,52 @@ void merge_failure(PyObject*& pending) noexcept {
         PyErr_Clear();
 }
 
-// The fd has no watcher any more, and is closed. What fails goes to `pending`.
-void let_go(SocketTransport* transport, PyObject*& pending) noexcept {
+struct Belongings {
+    Ref<> loop, sock, protocol, server;
+};
+
+// The fd has no watcher any more, and the transport is over.
+Belongings strip(SocketTransport* transport) noexcept {
     Ref<SocketTransport> held = Ref<SocketTransport>::borrow(transport);
     if (transport->lost == 0) transport->lost = 1;
     transport->is_closing = true;  // for whoever finds it yet, as a ResourceWarning's source
     Network::unlink(transport);
     delete std::exchange(transport->connection, nullptr);
     settle_hold(transport);
+    return {Ref<>::steal(object(std::exchange(transport->loop, nullptr))),
+            Ref<>::steal(std::exchange(transport->sock, nullptr)),
+            Ref<>::steal(std::exchange(transport->protocol, nullptr)),
+            Ref<>::steal(std::exchange(transport->server, nullptr))};
+}
+
+// As strip(), and the fd is closed. What fails goes to `pending`.
+void let_go(SocketTransport* transport, PyObject*& pending) noexcept {
+    Ref<SocketTransport> held = Ref<SocketTransport>::borrow(transport);
     State* state = transport->loop->state;
-    Ref<> loop = Ref<>::steal(object(std::exchange(transport->loop, nullptr)));
-    Ref<> sock = Ref<>::steal(std::exchange(transport->sock, nullptr));
-    Ref<> protocol = Ref<>::steal(std::exchange(transport->protocol, nullptr));
-    Ref<> server = Ref<>::steal(std::exchange(transport->server, nullptr));
-    Ref<> closed = Ref<>::steal(PyObject_CallMethodNoArgs(sock.get(), state->str_close));
+    Belongings had = strip(transport);
+    Ref<> closed = Ref<>::steal(PyObject_CallMethodNoArgs(had.sock.get(), state->str_close));
     merge_failure(pending);
-    if (!server) return;
+    if (!had.server) return;
     Ref<> detached = Ref<>::steal(
-        PyObject_CallMethodOneArg(server.get(), state->str__detach, object(transport)));
+        PyObject_CallMethodOneArg(had.server.get(), state->str__detach, object(transport)));
     merge_failure(pending);
+}
+
+}  // namespace
+
+namespace {
+
+// The peer's doing, which asyncio does not report; of what a pipe is read for only EIO, by which
+// a terminal's end shows.
+bool is_no_news(SocketTransport* transport, PyObject* exception) noexcept {
+    if (!PyErr_GivenExceptionMatches(exception, PyExc_OSError)) return false;
+    if (transport->kind != TransportKind::kReadPipe) return true;
+    Ref<> number = Ref<>::steal(PyObject_GetAttrString(exception, "errno"));
+    if (!number || !PyLong_Check(number.get())) {
+        PyErr_Clear();
+        return false;
+    }
+    return PyLong_AsLong(number.get()) == EIO;
 }
 
 }  // namespace
@@ -63,11 +90,14 @@ bool close_transport(SocketTransport* transport) noexcept {
     if (transport->is_closing) return true;
     transport->is_closing = true;
     Stream& stream = transport->connection->stream;
-    stream.stop_reading();
+    // A pipe's reader may leave before the rest has left, and only watching it tells.
+    if (!is_pipe(transport) || stream.queued() == 0) stream.stop_reading();
     bool done = stream.queued() > 0 || connection_lost_soon(transport, Py_None);
     settle_hold(transport);
     return done;
 }
+
+void disown(SocketTransport* transport) noexcept { strip(transport); }
 
 bool lose_connection(SocketTransport* transport, PyObject* exception) noexcept {
     if (transport->sock == nullptr) return true;
@@ -89,7 +119,7 @@ bool fatal_error(SocketTransport* transport, PyObject* exception, const char* me
     Loop* loop = transport->loop;
     Ref<> held_loop = Ref<>::borrow(object(loop));
     if (loop == nullptr) return true;  // lost meanwhile: there is nobody to tell
-    if (!PyErr_GivenExceptionMatches(exception, PyExc_OSError)) {
+    if (!is_no_news(transport, exception)) {
         report_exception(loop, message, Py_NewRef(exception),
                          {{"transport", object(transport)}, {"protocol", transport->protocol}});
     } else if (loop->is_debug) {
@@ -106,10 +136,10 @@ void contain(SocketTransport* transport, Loop* loop, const char* message) noexce
     if (!fatal_error(transport, take_exception(), message)) report_callback(loop, "_read_ready");
 }
 
-void report_callback(Loop* loop, const char* callback) noexcept {
+void report_callback(Loop* loop, const char* callback, const char* type) noexcept {
     if (take_failure(loop)) return;
     Ref<> message =
-        Ref<>::steal(PyUnicode_FromFormat("Exception in callback SocketTransport.%s()", callback));
+        Ref<>::steal(PyUnicode_FromFormat("Exception in callback %s.%s()", type, callback));
     PyObject* exception = take_exception();
     const char* text = message ? PyUnicode_AsUTF8(message.get()) : callback;
     report_exception(loop, text, exception, {});

@@ -36,7 +36,8 @@ Network::~Network() {
 void Network::link(SocketTransport* transport) {
     auto index = static_cast<std::size_t>(transport->fd);
     if (index >= by_fd_.size()) by_fd_.resize(std::max(index + 1, 2 * by_fd_.size()));
-    by_fd_[index] = transport;
+    // One that is watched by a duplicate has left the number to somebody else.
+    if (transport->connection->stream.fd() == transport->fd) by_fd_[index] = transport;
     ListNode& node = transport->node;
     node = {transports_.next, &transports_};
     node.next->prev = transports_.next = &node;

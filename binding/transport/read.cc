@@ -31,6 +31,17 @@ std::size_t next_read_size(std::size_t received, std::size_t capacity) noexcept 
 
 bool is_transient(ssize_t received) noexcept { return socket::would_block(received); }
 
+// Fatal to a socket's transport. A pipe's goes on reading, as asyncio's does.
+void protocol_failed(SocketTransport* transport, Loop* loop, const char* message) noexcept {
+    if (is_pipe(transport)) return report_callback(loop, "_read_ready", "ReadPipeTransport");
+    contain(transport, loop, message);
+}
+
+const char* read_error(const SocketTransport* transport) noexcept {
+    return is_pipe(transport) ? "Fatal read error on pipe transport"
+                              : "Fatal read error on socket transport";
+}
+
 void call_protocol(SocketTransport* transport, PyObject* name, PyObject* argument,
                    const char* message) noexcept {
     Loop* loop = transport->loop;
@@ -42,9 +53,9 @@ void call_protocol(SocketTransport* transport, PyObject* name, PyObject* argumen
         if (result != nullptr) [[likely]]
             Py_DECREF(result);
         else
-            contain(transport, loop, message);
+            protocol_failed(transport, loop, message);
     });
-    if (!entered) contain(transport, loop, message);
+    if (!entered) protocol_failed(transport, loop, message);
 }
 
 // The rest in the context of reading; errors of it are contained.
@@ -59,12 +70,13 @@ void read_failed(SocketTransport* transport, int error) noexcept {
     in_read_context(transport, [&] {
         errno = error;
         PyErr_SetFromErrno(PyExc_OSError);
-        contain(transport, transport->loop, "Fatal read error on socket transport");
+        contain(transport, transport->loop, read_error(transport));
     });
 }
 
 void received_eof(SocketTransport* transport) noexcept {
     in_read_context(transport, [&] {
+        if (is_pipe(transport)) return pipe_ended(transport);
         Loop* loop = transport->loop;
         if (loop->is_debug) log_debug("%r received EOF", object(transport));
         Ref<> protocol = Ref<>::borrow(transport->protocol);
@@ -90,14 +102,14 @@ void deliver(SocketTransport* transport, PyObject* data) noexcept {
 
 void out_of_memory(SocketTransport* transport) noexcept {
     in_read_context(transport, [&] {
-        contain(transport, transport->loop, "Fatal read error on socket transport");
+        contain(transport, transport->loop, read_error(transport));
     });
 }
 
 void read_small(SocketTransport* transport) noexcept {
     Network& network = *transport->loop->network;
     std::span<std::byte> memory = network.scratch();
-    ssize_t received = socket::recv(transport->fd, memory);
+    ssize_t received = transport->connection->stream.receive(memory);
     if (received > 0) [[likely]] {
         auto count = static_cast<std::size_t>(received);
         transport->read_size = next_read_size(count, memory.size());
@@ -114,7 +126,7 @@ void read_large(SocketTransport* transport) noexcept {
     PyObject* block = loop->network->take_block(transport->read_size);
     if (block == nullptr) return out_of_memory(transport);
     std::span<std::byte> memory = bytes_memory(block);
-    ssize_t received = socket::recv(transport->fd, memory);
+    ssize_t received = transport->connection->stream.receive(memory);
     auto count = static_cast<std::size_t>(std::max<ssize_t>(received, 0));
     if (count > 0) transport->read_size = next_read_size(count, memory.size());
     if (2 * count >= memory.size()) {
@@ -158,8 +170,8 @@ void read_into_buffer(SocketTransport* transport) noexcept {
         Py_buffer view;
         if (PyObject_GetBuffer(buffer.get(), &view, PyBUF_WRITABLE) < 0)
             return contain(transport, loop, "Fatal read error on socket transport");
-        ssize_t received = socket::recv(
-            transport->fd, {static_cast<std::byte*>(view.buf), static_cast<std::size_t>(view.len)});
+        ssize_t received = transport->connection->stream.receive(
+            {static_cast<std::byte*>(view.buf), static_cast<std::size_t>(view.len)});
         PyBuffer_Release(&view);
         if (received == 0) return received_eof(transport);
         if (received < 0) {
@@ -188,6 +200,8 @@ void resize_block(PyObject* block, std::size_t size) noexcept {
 
 void read_ready(SocketTransport* transport) noexcept {
     if (transport->lost > 0) return;
+    if (transport->kind == TransportKind::kWritePipe)
+        return in_read_context(transport, [&] { pipe_reader_left(transport); });
     if (transport->is_buffered) return read_into_buffer(transport);
     if (transport->read_size == 0) return read_small(transport);
     read_large(transport);

@@ -9,6 +9,7 @@
 #include "transport/acceptor.h"
 #include "transport/methods.h"
 #include "transport/network.h"
+#include "transport/pipe_transport.h"
 #include "transport/sockaddr.h"
 
 namespace penstock::py {
@@ -17,7 +18,8 @@ namespace {
 // ---- making one ------------------------------------------------------------------------------
 
 bool set_protocol(SocketTransport* transport, PyObject* protocol) noexcept {
-    int is_buffered = PyObject_IsInstance(protocol, transport->loop->state->buffered_protocol);
+    // Pipes know no buffered protocols, in asyncio either.
+    int is_buffered = is_pipe(transport) ? 0 : PyObject_IsInstance(protocol, transport->loop->state->buffered_protocol);
     if (is_buffered < 0) return false;
     transport->is_buffered = is_buffered != 0;
     Py_XSETREF(transport->protocol, Py_NewRef(protocol));
@@ -66,11 +68,14 @@ bool attach_to_server(SocketTransport* transport, PyObject* server) noexcept {
     return true;
 }
 
+}  // namespace
+
 bool open_connection(SocketTransport* transport) noexcept {
     Loop* loop = transport->loop;
     if (!check_open(loop)) return false;  // again: the socket's own methods may have closed it
-    transport->connection =
-        new (std::nothrow) Connection(transport, loop->reactor->backend(), transport->fd);
+    transport->connection = new (std::nothrow)
+        Connection(transport, loop->reactor->backend(), transport->fd,
+                   is_pipe(transport) ? Stream::Kind::kPipe : Stream::Kind::kSocket);
     if (transport->connection == nullptr) {
         PyErr_NoMemory();
         return false;
@@ -93,6 +98,8 @@ bool schedule_start(SocketTransport* transport, PyObject* waiter) noexcept {
     return start && call_soon(transport->loop, start.get(), waiter != nullptr ? waiter : Py_None);
 }
 
+namespace {
+
 bool set_result_unless_cancelled(State* state, PyObject* future) noexcept {
     Ref<> cancelled = Ref<>::steal(PyObject_CallMethodNoArgs(future, state->str_cancelled));
     int is_cancelled = cancelled ? PyObject_IsTrue(cancelled.get()) : -1;
@@ -101,9 +108,22 @@ bool set_result_unless_cancelled(State* state, PyObject* future) noexcept {
     return static_cast<bool>(done);
 }
 
-PyObject* start(PyObject* self, PyObject* waiter) {
+bool starts_reading(const SocketTransport* transport) noexcept {
+    switch (transport->kind) {
+        case TransportKind::kWritePipe:
+            return transport->lost == 0;  // its reader may leave while what is queued drains
+        case TransportKind::kWriteDevice:
+            return false;
+        default:
+            return !transport->is_closing && !transport->is_paused;
+    }
+}
+
+}  // namespace
+
+PyObject* transport_start(PyObject* self, PyObject* waiter) {
     SocketTransport* transport = as_transport(self);
-    bool reads = !transport->is_closing && !transport->is_paused;
+    bool reads = starts_reading(transport);
     Ref<> loop = Ref<>::borrow(object(transport->loop));
     bool started = !reads || start_reading(transport);
     PyObject* pending = take_exception();
@@ -119,7 +139,8 @@ PyObject* start(PyObject* self, PyObject* waiter) {
 
 // ---- methods ---------------------------------------------------------------------------------
 
-PyObject* get_extra_info(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+PyObject* transport_get_extra_info(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                                   PyObject* names) {
     SocketTransport* transport = as_transport(self);
     PyObject* name = count > 0 ? args[0] : nullptr;
     PyObject* fallback = count > 1 ? args[1] : Py_None;
@@ -142,7 +163,7 @@ PyObject* get_extra_info(PyObject* self, PyObject* const* args, Py_ssize_t count
     return Py_NewRef(found != nullptr ? found : fallback);
 }
 
-PyObject* set_protocol_method(PyObject* self, PyObject* protocol) {
+PyObject* transport_set_protocol(PyObject* self, PyObject* protocol) {
     SocketTransport* transport = as_transport(self);
     if (transport->loop == nullptr) {  // lost: kept for get_protocol(), as asyncio keeps it
         Py_XSETREF(transport->protocol, Py_NewRef(protocol));
@@ -151,15 +172,17 @@ PyObject* set_protocol_method(PyObject* self, PyObject* protocol) {
     return set_protocol(transport, protocol) ? Py_NewRef(Py_None) : nullptr;
 }
 
-PyObject* get_protocol(PyObject* self, PyObject*) {
+PyObject* transport_get_protocol(PyObject* self, PyObject*) {
     PyObject* protocol = as_transport(self)->protocol;
     return Py_NewRef(protocol != nullptr ? protocol : Py_None);
 }
 
-PyObject* is_closing(PyObject* self, PyObject*) {
+PyObject* transport_is_closing(PyObject* self, PyObject*) {
     return PyBool_FromLong(as_transport(self)->is_closing);
 }
-PyObject* can_write_eof(PyObject*, PyObject*) { Py_RETURN_TRUE; }
+PyObject* transport_can_write_eof(PyObject*, PyObject*) { Py_RETURN_TRUE; }
+
+namespace {
 
 PyObject* repr(PyObject* self) {
     SocketTransport* transport = as_transport(self);
@@ -178,27 +201,19 @@ PyObject* repr(PyObject* self) {
 
 // ---- attributes that programs know of asyncio's transports ------------------------------------
 
-template <PyObject* SocketTransport::*Field>
-PyObject* get_object(PyObject* self, void*) {
-    PyObject* value = as_transport(self)->*Field;
-    return Py_NewRef(value != nullptr ? value : Py_None);
-}
-template <bool SocketTransport::*Field>
-PyObject* get_flag(PyObject* self, void*) {
-    return PyBool_FromLong(as_transport(self)->*Field);
-}
-PyObject* get_loop(PyObject* self, void*) {
+}  // namespace
+
+PyObject* transport_get_loop(PyObject* self, void*) {
     Loop* loop = as_transport(self)->loop;
     return Py_NewRef(loop != nullptr ? object(loop) : Py_None);
 }
-PyObject* get_lost(PyObject* self, void*) {
-    return PyLong_FromUnsignedLong(as_transport(self)->lost);
+PyObject* transport_get_fd(PyObject* self, void*) {
+    return PyLong_FromLong(as_transport(self)->fd);
 }
-PyObject* get_fd(PyObject* self, void*) { return PyLong_FromLong(as_transport(self)->fd); }
 
 // ---- type ------------------------------------------------------------------------------------
 
-int traverse(PyObject* self, visitproc visit, void* arg) {
+int transport_traverse(PyObject* self, visitproc visit, void* arg) {
     SocketTransport* transport = as_transport(self);
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(transport->extra);
@@ -213,7 +228,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
 }
 
 // By now finalize_transport() has closed the socket.
-int clear(PyObject* self) {
+int transport_clear(PyObject* self) {
     SocketTransport* transport = as_transport(self);
     Py_CLEAR(transport->extra);
     Py_CLEAR(transport->protocol);
@@ -224,17 +239,23 @@ int clear(PyObject* self) {
     return 0;
 }
 
-void dealloc(PyObject* self) {
+void transport_dealloc(PyObject* self) {
     if (PyObject_CallFinalizerFromDealloc(self) < 0) return;
     SocketTransport* transport = as_transport(self);
     PyTypeObject* type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     if (transport->weakrefs != nullptr) PyObject_ClearWeakRefs(self);
-    clear(self);
+    transport_clear(self);
     Py_CLEAR(transport->loop);
     Py_CLEAR(transport->sock);
     type->tp_free(self);
     Py_DECREF(object(type));
+}
+
+namespace {
+
+PyObject* get_lost(PyObject* self, void*) {
+    return PyLong_FromUnsignedLong(as_transport(self)->lost);
 }
 
 PyMethodDef methods[] = {
@@ -242,34 +263,34 @@ PyMethodDef methods[] = {
     {"writelines", transport_writelines, METH_O, "Send several pieces of bytes at once."},
     {"write_eof", transport_write_eof, METH_NOARGS,
      "Close the write side once the queue has drained."},
-    {"can_write_eof", can_write_eof, METH_NOARGS, "True."},
+    {"can_write_eof", transport_can_write_eof, METH_NOARGS, "True."},
     {"close", transport_close, METH_NOARGS, "Close the connection once the queue has drained."},
     {"abort", transport_abort, METH_NOARGS,
      "Close the connection at once; what is queued is lost."},
-    {"is_closing", is_closing, METH_NOARGS, "Whether the transport is closed or being closed."},
+    {"is_closing", transport_is_closing, METH_NOARGS, "Whether the transport is closed or being closed."},
     {"is_reading", transport_is_reading, METH_NOARGS, "Whether data is received."},
     {"pause_reading", transport_pause_reading, METH_NOARGS,
      "Receive nothing until resume_reading()."},
     {"resume_reading", transport_resume_reading, METH_NOARGS, "Receive again."},
-    {"get_extra_info", method(get_extra_info), kFast,
+    {"get_extra_info", method(transport_get_extra_info), kFast,
      "Optional information: socket, sockname, peername."},
-    {"set_protocol", set_protocol_method, METH_O, "Change who is told of what happens."},
-    {"get_protocol", get_protocol, METH_NOARGS, "Who is told of what happens."},
+    {"set_protocol", transport_set_protocol, METH_O, "Change who is told of what happens."},
+    {"get_protocol", transport_get_protocol, METH_NOARGS, "Who is told of what happens."},
     {"get_write_buffer_size", transport_get_write_buffer_size, METH_NOARGS,
      "Bytes that are queued."},
     {"get_write_buffer_limits", transport_get_write_buffer_limits, METH_NOARGS, "(low, high)"},
     {"set_write_buffer_limits", method(transport_set_write_buffer_limits), kFast,
      "Set the marks of flow control, in bytes."},
-    {"_start", start, METH_O, nullptr},
+    {"_start", transport_start, METH_O, nullptr},
     {"_call_connection_lost", transport_call_connection_lost, METH_O, nullptr},
     {"_force_close", transport_force_close, METH_O, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 
 PyGetSetDef attributes[] = {
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
-    {"_loop", get_loop, nullptr, nullptr, nullptr},
+    {"_loop", transport_get_loop, nullptr, nullptr, nullptr},
     {"_sock", get_object<&SocketTransport::sock>, nullptr, nullptr, nullptr},
-    {"_sock_fd", get_fd, nullptr, nullptr, nullptr},
+    {"_sock_fd", transport_get_fd, nullptr, nullptr, nullptr},
     {"_protocol", get_object<&SocketTransport::protocol>, nullptr, nullptr, nullptr},
     {"_server", get_object<&SocketTransport::server>, nullptr, nullptr, nullptr},
     {"_conn_lost", get_lost, nullptr, nullptr, nullptr},
@@ -285,9 +306,9 @@ PyMemberDef members[] = {
     {nullptr, 0, 0, 0, nullptr}};
 
 PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("A stream transport over a TCP socket.")},
-                       {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
-                       {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
-                       {Py_tp_clear, reinterpret_cast<void*>(clear)},
+                       {Py_tp_dealloc, reinterpret_cast<void*>(transport_dealloc)},
+                       {Py_tp_traverse, reinterpret_cast<void*>(transport_traverse)},
+                       {Py_tp_clear, reinterpret_cast<void*>(transport_clear)},
                        {Py_tp_finalize, reinterpret_cast<void*>(finalize_transport)},
                        {Py_tp_repr, reinterpret_cast<void*>(repr)},
                        {Py_tp_methods, methods},
@@ -402,7 +423,7 @@ bool add_transport_types(PyObject* module, State* state) {
     // What loop.start_tls() asks for.
     if (PyObject_SetAttrString(object(state->transport), "_start_tls_compatible", Py_True) < 0)
         return false;
-    return add_acceptor_type(module, state);
+    return add_pipe_types(module, state) && add_acceptor_type(module, state);
 }
 
 }  // namespace penstock::py

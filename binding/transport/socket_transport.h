@@ -1,4 +1,5 @@
-// _core.SocketTransport: asyncio's stream transport over a connected socket.
+// _core.SocketTransport: asyncio's stream transport over a connected socket. What
+// pipe_transport.h has is of this struct too: a pipe is a stream that goes one way.
 //
 // Who keeps whom alive. The socket object owns the fd, and the transport owns the socket object:
 // it closes it once, after connection_lost(). A transport that the kernel watches is kept alive
@@ -11,6 +12,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "loop/loop.h"
 #include "net/stream.h"
@@ -24,8 +26,8 @@ struct SocketTransport;
 // The kernel's side of a transport.
 class Connection final : public Stream::Observer {
 public:
-    Connection(SocketTransport* transport, Backend& backend, int fd) noexcept
-        : stream(backend, fd, *this), transport_(transport) {}
+    Connection(SocketTransport* transport, Backend& backend, int fd, Stream::Kind kind) noexcept
+        : stream(backend, fd, *this, kind), transport_(transport) {}
 
     void on_readable() noexcept override;
     void on_written() noexcept override;
@@ -37,11 +39,18 @@ private:
     SocketTransport* transport_;
 };
 
+enum class TransportKind : std::uint8_t {
+    kSocket,
+    kReadPipe,
+    kWritePipe,
+    kWriteDevice,  // as kWritePipe, but being readable tells nothing of a peer's end
+};
+
 struct SocketTransport {
     PyObject_HEAD PyObject* extra;  // the slot of asyncio.BaseTransport
     Loop* loop;  // strong; nullptr, as the next four, once connection_lost() was called
     Connection* connection;
-    PyObject* sock;
+    PyObject* sock;  // or what a pipe was given as
     PyObject* protocol;
     PyObject* server;         // or nullptr
     PyObject* read_context;   // the one in which reading was started or resumed
@@ -52,7 +61,9 @@ struct SocketTransport {
     std::size_t high_water, low_water;
     std::size_t read_size;  // of the next read; 0: through the loop's scratch memory
     int fd;
-    unsigned lost;  // connection_lost() is due; writes since, roughly
+    unsigned lost;     // connection_lost() is due; a socket's writes since, roughly
+    unsigned dropped;  // a pipe's writes that failed or came too late
+    TransportKind kind;
     bool is_held, is_closing, is_paused, has_eof, is_protocol_paused, is_buffered;
 };
 
@@ -64,8 +75,12 @@ inline SocketTransport* transport_of(const ListNode* node) noexcept {
     return reinterpret_cast<SocketTransport*>(const_cast<std::byte*>(start));
 }
 
+inline bool is_pipe(const SocketTransport* transport) noexcept {
+    return transport->kind != TransportKind::kSocket;
+}
+
 struct TransportOptions {
-    PyObject* sock;
+    PyObject* sock;  // or what a pipe was given as
     PyObject* protocol;
     PyObject* waiter;    // nullptr or None for none
     PyObject* extra;     // as above, else a dict that the transport keeps
@@ -74,6 +89,32 @@ struct TransportOptions {
 };
 
 PyObject* make_socket_transport(Loop* loop, const TransportOptions& options) noexcept;
+
+// The parts that all kinds have. They return false with an exception set.
+bool open_connection(SocketTransport* transport) noexcept;
+bool schedule_start(SocketTransport* transport, PyObject* waiter) noexcept;
+PyObject* transport_start(PyObject* self, PyObject* waiter);
+PyObject* transport_get_extra_info(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                                   PyObject* names);
+PyObject* transport_set_protocol(PyObject* self, PyObject* protocol);
+PyObject* transport_get_protocol(PyObject* self, PyObject*);
+PyObject* transport_is_closing(PyObject* self, PyObject*);
+PyObject* transport_can_write_eof(PyObject*, PyObject*);
+PyObject* transport_get_loop(PyObject* self, void*);
+PyObject* transport_get_fd(PyObject* self, void*);
+int transport_traverse(PyObject* self, visitproc visit, void* arg);
+int transport_clear(PyObject* self);
+void transport_dealloc(PyObject* self);
+
+template <PyObject* SocketTransport::*Field>
+PyObject* get_object(PyObject* self, void*) {
+    PyObject* value = as_transport(self)->*Field;
+    return Py_NewRef(value != nullptr ? value : Py_None);
+}
+template <bool SocketTransport::*Field>
+PyObject* get_flag(PyObject* self, void*) {
+    return PyBool_FromLong(as_transport(self)->*Field);
+}
 
 // After the interest in the fd has changed. The caller holds a reference.
 void settle_hold(SocketTransport* transport) noexcept;
@@ -102,6 +143,10 @@ PyObject* transport_get_write_buffer_limits(PyObject* self, PyObject*);
 PyObject* transport_set_write_buffer_limits(PyObject* self, PyObject* const* args, Py_ssize_t count,
                                             PyObject* names);
 
+// pipe_transport.cc
+void pipe_ended(SocketTransport* transport) noexcept;
+void pipe_reader_left(SocketTransport* transport) noexcept;
+
 // close.cc
 PyObject* transport_close(PyObject* self, PyObject*);
 PyObject* transport_abort(PyObject* self, PyObject*);
@@ -113,12 +158,15 @@ void finalize_transport(PyObject* self);
 bool fatal_error(SocketTransport* transport, PyObject* exception, const char* message) noexcept;
 bool close_transport(SocketTransport* transport) noexcept;
 bool lose_connection(SocketTransport* transport, PyObject* exception) noexcept;
+// The transport is over without connection_lost(), and its fd is left open.
+void disown(SocketTransport* transport) noexcept;
 
 // What has left a protocol's method: ends the run for KeyboardInterrupt and SystemExit, else is
 // fatal. For calls that come from the loop.
 void contain(SocketTransport* transport, Loop* loop, const char* message) noexcept;
 // The same for what is no fault of the protocol's: reported as an exception in `callback`.
-void report_callback(Loop* loop, const char* callback) noexcept;
+void report_callback(Loop* loop, const char* callback,
+                     const char* type = "SocketTransport") noexcept;
 
 // loop.call_soon(callback, argument)
 bool call_soon(Loop* loop, PyObject* callback, PyObject* argument) noexcept;

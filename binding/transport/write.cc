@@ -64,18 +64,27 @@ private:
     bool is_exported_ = false;
 };
 
+const char* write_error(const SocketTransport* transport) noexcept {
+    return is_pipe(transport) ? "Fatal write error on pipe transport"
+                              : "Fatal write error on socket transport";
+}
+
 bool write_failed(SocketTransport* transport, int error) noexcept {
+    if (is_pipe(transport)) ++transport->dropped;
     errno = error;
     PyErr_SetFromErrno(PyExc_OSError);
-    return fatal_error(transport, take_exception(), "Fatal write error on socket transport");
+    return fatal_error(transport, take_exception(), write_error(transport));
 }
 
 PyObject* none_if(bool done) noexcept { return done ? Py_NewRef(Py_None) : nullptr; }
 
 // The connection is lost, and a program that goes on writing should hear of it.
 PyObject* write_to_lost(SocketTransport* transport) noexcept {
-    if (transport->lost++ < kLostWritesUntilWarning) Py_RETURN_NONE;
-    Ref<> args = Ref<>::steal(Py_BuildValue("(s)", "socket.send() raised exception."));
+    unsigned& count = is_pipe(transport) ? transport->dropped : transport->lost;
+    if (count++ < kLostWritesUntilWarning) Py_RETURN_NONE;
+    Ref<> args = Ref<>::steal(Py_BuildValue(
+        "(s)", is_pipe(transport) ? "pipe closed by peer or os.write(pipe, data) raised exception."
+                                  : "socket.send() raised exception."));
     return none_if(log_call("warning", args.get(), nullptr));
 }
 
@@ -131,16 +140,17 @@ bool send_all(SocketTransport* transport, const std::vector<View>& views) noexce
 PyObject* transport_write(PyObject* self, PyObject* data) {
     SocketTransport* transport = as_transport(self);
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) [[unlikely]]
-        return PyErr_Format(PyExc_TypeError, "data argument must be a bytes-like object, not '%s'",
+        return is_pipe(transport) ? PyErr_Format(PyExc_AssertionError, "%R", data) : PyErr_Format(PyExc_TypeError, "data argument must be a bytes-like object, not '%s'",
                             Py_TYPE(data)->tp_name);
     if (!can_write(transport, "write")) return nullptr;
     if (PyObject_Size(data) == 0) Py_RETURN_NONE;
     if (PyErr_Occurred()) return nullptr;
-    if (transport->lost > 0) return write_to_lost(transport);
+    // What is written to a pipe after close() is dropped, to a socket it is not.
+    if (transport->lost > 0 || (transport->is_closing && is_pipe(transport)))
+        return write_to_lost(transport);
     View view;
     if (!view.open(data))
-        return none_if(
-            fatal_error(transport, take_exception(), "Fatal write error on socket transport"));
+        return none_if(fatal_error(transport, take_exception(), write_error(transport)));
     ssize_t sent = transport->connection->stream.send(view.bytes());
     if (sent == static_cast<ssize_t>(view.bytes().size())) [[likely]]
         Py_RETURN_NONE;

@@ -7,19 +7,9 @@
 #include <algorithm>
 #include <climits>
 
+#include "base/retried.h"
+
 namespace penstock::socket {
-namespace {
-
-template <class Call>
-auto retried(Call call) noexcept -> decltype(call()) {
-    for (;;) {
-        auto result = call();
-        if (result >= 0) return result;
-        if (errno != EINTR) return -errno;
-    }
-}
-
-}  // namespace
 
 int open(int family, int type, int protocol, UniqueFd& out) noexcept {
     int fd =

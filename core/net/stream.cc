@@ -4,6 +4,7 @@
 #include <climits>
 #include <new>
 
+#include "net/pipe.h"
 #include "net/socket.h"
 
 namespace penstock {
@@ -21,15 +22,36 @@ int Stream::watch(Ready interest) noexcept {
     return error;
 }
 
+int Stream::move_to_duplicate() noexcept {
+    if (owned_.is_open()) return 0;
+    UniqueFd copy;
+    int error = pipe::duplicate(fd_, copy);
+    if (error != 0) return error;
+    Ready interest = interest_;
+    watch(Ready::kNone);
+    owned_ = std::move(copy);
+    fd_ = owned_.get();
+    return watch(interest);
+}
+
+ssize_t Stream::receive(std::span<std::byte> into) noexcept {
+    return kind_ == Kind::kSocket ? socket::recv(fd_, into) : pipe::read(fd_, into);
+}
+
+template <class Bytes>
+ssize_t Stream::transmit(Bytes bytes) noexcept {
+    return kind_ == Kind::kSocket ? socket::send(fd_, bytes) : pipe::write(fd_, bytes);
+}
+
 ssize_t Stream::send(std::span<const std::byte> bytes) noexcept {
     if (!queue_.empty()) return 0;
-    ssize_t sent = socket::send(fd_, bytes);
+    ssize_t sent = transmit(bytes);
     return socket::would_block(sent) ? 0 : sent;
 }
 
 ssize_t Stream::send(std::span<const iovec> pieces) noexcept {
     if (!queue_.empty()) return 0;
-    ssize_t sent = socket::send(fd_, pieces);
+    ssize_t sent = transmit(pieces);
     return socket::would_block(sent) ? 0 : sent;
 }
 
@@ -70,12 +92,12 @@ void Stream::on_ready(Ready events) noexcept {
         *outer = true;
 }
 
-// One call of sendmsg(2) an event: a reader that takes everything at once must not keep the loop
+// One call an event: a reader that takes everything at once must not keep the loop
 // from the other connections.
 void Stream::flush() noexcept {
     std::array<iovec, IOV_MAX> pieces;
     std::size_t count = queue_.gather(pieces);
-    ssize_t sent = socket::send(fd_, std::span<const iovec>(pieces.data(), count));
+    ssize_t sent = transmit(std::span<const iovec>(pieces.data(), count));
     if (socket::would_block(sent)) return;
     // Let go last: whose bytes they are may run foreign code then.
     std::vector<Chunk> done =

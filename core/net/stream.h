@@ -1,7 +1,8 @@
-// A connected stream socket on the loop's thread: watching it, and the bytes that wait to leave.
+// A stream of bytes over an fd on the loop's thread: watching it, and the bytes that wait to leave.
+// The fd is a connected socket, or a pipe, a FIFO, a terminal.
 //
-// What is written has left when send() returns, as far as the socket takes it; enqueue() keeps
-// the rest until the socket is writable. Reading is the observer's: on_readable() comes at most
+// What is written has left when send() returns, as far as the kernel takes it; enqueue() keeps
+// the rest until the fd is writable. Reading is the observer's: on_readable() comes at most
 // once a turn, so an observer that reads once a call leaves the other connections their turn.
 //
 // Every callback may do anything to the stream, also destroy it. The fd is either owned, and
@@ -9,6 +10,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "base/unique_fd.h"
@@ -20,6 +22,9 @@ namespace penstock {
 
 class Stream final : private Watcher {
 public:
+    // How the kernel is spoken to: by send(2) and recv(2), or by what any fd understands.
+    enum class Kind : std::uint8_t { kSocket, kPipe };
+
     class Observer {
     public:
         virtual void on_readable() noexcept = 0;
@@ -32,8 +37,9 @@ public:
         ~Observer() = default;
     };
 
-    Stream(Backend& backend, int borrowed_fd, Observer& observer) noexcept
-        : backend_(backend), observer_(observer), fd_(borrowed_fd) {}
+    Stream(Backend& backend, int borrowed_fd, Observer& observer,
+           Kind kind = Kind::kSocket) noexcept
+        : backend_(backend), observer_(observer), fd_(borrowed_fd), kind_(kind) {}
     Stream(Backend& backend, UniqueFd fd, Observer& observer) noexcept
         : backend_(backend), observer_(observer), fd_(fd.get()), owned_(std::move(fd)) {}
     ~Stream();
@@ -49,13 +55,19 @@ public:
     int start_reading() noexcept { return watch(interest_ | Ready::kRead); }
     void stop_reading() noexcept { watch(interest_ & Ready::kWrite); }
 
-    // How much of it has left: nothing where the socket is full or bytes are queued already.
+    // The fd is left to another watcher: a duplicate of our own is watched from now on, as an fd
+    // has one watcher. 0, or -errno.
+    int move_to_duplicate() noexcept;
+
+    // How many bytes came in, 0 at the end of the stream, or -errno.
+    ssize_t receive(std::span<std::byte> into) noexcept;
+    // How much of it has left: nothing where the kernel's buffer is full or bytes are queued already.
     // -errno where the connection is lost.
     ssize_t send(std::span<const std::byte> bytes) noexcept;
     ssize_t send(std::span<const iovec> pieces) noexcept;
     // Leaves behind what is queued. 0, or -errno.
     int enqueue(Chunk chunk) noexcept;
-    // The peer sees the end of the stream behind what is queued. 0, or -errno.
+    // A socket's peer sees the end of the stream behind what is queued. 0, or -errno.
     int shutdown_write() noexcept;
     // Drops what is queued.
     void discard() noexcept;
@@ -66,6 +78,8 @@ private:
     void on_ready(Ready events) noexcept override;
     int watch(Ready interest) noexcept;
     void flush() noexcept;
+    template <class Bytes>
+    ssize_t transmit(Bytes bytes) noexcept;
 
     Backend& backend_;
     Observer& observer_;
@@ -74,6 +88,7 @@ private:
     int fd_;
     UniqueFd owned_;
     Ready interest_ = Ready::kNone;
+    Kind kind_ = Kind::kSocket;
     bool shuts_down_ = false;  // once the queue has drained
 };
 

@@ -125,6 +125,19 @@ class Loop:
         extra: dict[str, Any] | None = None,
         server: _Server | None = None,
     ) -> asyncio.Transport: ...
+    # Take over `pipe`; what follows is as above.
+    def _make_read_pipe_transport(
+        self,
+        pipe: Any,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None,
+    ) -> asyncio.ReadTransport: ...
+    def _make_write_pipe_transport(
+        self,
+        pipe: Any,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None,
+    ) -> asyncio.WriteTransport: ...
     # Accepts on `sock`, which listens already, until _unlisten(). The caller keeps the socket.
     def _listen(
         self,
