@@ -279,7 +279,8 @@ bool add_pipe_types(PyObject* module, State* state) noexcept {
     if (!transports) return false;
     Ref<> reading = Ref<>::steal(PyObject_GetAttrString(transports.get(), "ReadTransport"));
     if (!reading || !add_type(module, read_spec, reading.get(), state->read_pipe)) return false;
-    Ref<> writing = Ref<>::steal(PyObject_GetAttrString(transports.get(), "WriteTransport"));
+    // Not WriteTransport: asyncio's own is a Transport that can't read.
+    Ref<> writing = Ref<>::steal(PyObject_GetAttrString(transports.get(), "Transport"));
     return writing && add_type(module, write_spec, writing.get(), state->write_pipe);
 }
 

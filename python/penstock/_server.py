@@ -179,7 +179,7 @@ class Server(asyncio.AbstractServer):
     """Listening sockets and the connections that came in through them.
 
     `async with server` closes it at the end and waits for its connections. Made by
-    Loop.create_server() only.
+    Loop.create_server() and create_unix_server() only; `closed` is called once it is closed.
     """
 
     def __init__(
@@ -188,11 +188,13 @@ class Server(asyncio.AbstractServer):
         sockets: list[socket.socket],
         protocol_factory: _ProtocolFactory,
         backlog: int,
+        closed: Callable[[], None] | None = None,
     ) -> None:
         self._loop = loop
         self._sockets: list[socket.socket] | None = sockets  # None: closed
         self._protocol_factory = protocol_factory
         self._backlog = backlog
+        self._closed = closed
         self._serving = False
         self._forever: asyncio.Future[None] | None = None
         self._waiters: (
@@ -296,6 +298,8 @@ class Server(asyncio.AbstractServer):
             self._loop._unlisten(sock)
             if sock is not keep_open:
                 sock.close()
+        if self._closed is not None:
+            self._closed()
         if self._forever is not None:
             self._forever.cancel()
             self._forever = None

@@ -70,6 +70,10 @@ class Sockets(Resolving):
         try:
             return sock.connect(address)
         except _WOULD_BLOCK:
+            # A unix socket connects at once or not at all: EAGAIN says that the listener's backlog
+            # is full, and nothing that could be waited for that it no longer is.
+            if sock.family == socket.AF_UNIX:
+                raise
             # Interrupted by a signal, the connect goes on in the background all the same (POSIX
             # connect(), EINTR).
             await self._writable(sock)

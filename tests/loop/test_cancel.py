@@ -7,6 +7,7 @@ must still work.
 
 import asyncio
 import gc
+import os
 import socket
 
 import pytest
@@ -249,6 +250,53 @@ async def test_create_server_on_a_socket_of_ones_own(bystander):
                     await asyncio.sleep(0)
                 sock.accept()[0].close()
         bystander.check()
+
+
+async def test_create_unix_connection(tmp_path, fds, bystander):
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        listening.listen(1000)
+        assert await cancel_everywhere(
+            lambda: loop.create_unix_connection(asyncio.Protocol, tmp_path / "socket"),
+            close_transport,
+            fds,
+            bystander,
+        )
+
+
+async def test_create_unix_server(tmp_path, fds, bystander):
+    loop = asyncio.get_running_loop()
+    path = tmp_path / "socket"
+    assert await cancel_everywhere(
+        lambda: loop.create_unix_server(asyncio.Protocol, path, cleanup_socket=True),
+        close_server,
+        fds,
+        bystander,
+    )
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("direction", ["read", "write"])
+async def test_connect_a_pipe(fds, bystander, direction):
+    loop = asyncio.get_running_loop()
+    others = []
+
+    async def connect():
+        reading, writing = os.pipe()
+        if direction == "read":
+            others.append(writing)
+            return await loop.connect_read_pipe(asyncio.Protocol, open(reading, "rb", 0))
+        others.append(reading)
+        return await loop.connect_write_pipe(asyncio.Protocol, open(writing, "wb", 0))
+
+    async def call():
+        try:
+            return await connect()
+        finally:
+            os.close(others.pop())
+
+    assert await cancel_everywhere(call, close_transport, fds, bystander)
 
 
 async def test_connect_accepted_socket(listening, fds, bystander):
