@@ -178,8 +178,8 @@ int traverse(PyObject* module, visitproc visit, void* arg) {
     if (state == nullptr) return 0;
     for (PyTypeObject* type :
          {state->future, state->task, state->future_iter, state->handle, state->timer_handle,
-          state->loop, state->sleep, state->coroutine_function, state->transport, state->read_pipe, state->write_pipe, state->acceptor,
-          state->base_future, state->base_task})
+          state->loop, state->sleep, state->coroutine_function, state->transport, state->read_pipe,
+          state->write_pipe, state->acceptor, state->base_future, state->base_task})
         Py_VISIT(object(type));
     Py_VISIT(state->current_tasks);
     Py_VISIT(state->coroutine_types);
@@ -210,8 +210,9 @@ void free_module(void* pointer) {
     if (state == nullptr) return;
     for (PyTypeObject** type :
          {&state->future, &state->task, &state->future_iter, &state->handle, &state->timer_handle,
-          &state->loop, &state->sleep, &state->coroutine_function, &state->transport, &state->read_pipe, &state->write_pipe,
-          &state->acceptor, &state->base_future, &state->base_task})
+          &state->loop, &state->sleep, &state->coroutine_function, &state->transport,
+          &state->read_pipe, &state->write_pipe, &state->acceptor, &state->base_future,
+          &state->base_task})
         Py_CLEAR(*type);
     for (PyObject** kept : {&state->cancelled_error,
                             &state->invalid_state_error,

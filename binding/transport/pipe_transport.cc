@@ -56,16 +56,15 @@ PyObject* make_pipe_transport(Loop* loop, PyObject* const* args, bool writes) no
     Ref<SocketTransport> transport =
         Ref<SocketTransport>::steal(as_transport(type->tp_alloc(type, 0)));
     if (!transport) return nullptr;
-    transport->kind = !writes                     ? TransportKind::kReadPipe
+    transport->kind = !writes                   ? TransportKind::kReadPipe
                       : S_ISCHR(status.st_mode) ? TransportKind::kWriteDevice
-                                                  : TransportKind::kWritePipe;
+                                                : TransportKind::kWritePipe;
     transport->fd = fd;
     as_pipe(transport.get())->device = status.st_dev;
     as_pipe(transport.get())->inode = status.st_ino;
     set_default_limits(transport.get());
     transport->extra = PyDict_New();
-    if (transport->extra == nullptr ||
-        PyDict_SetItem(transport->extra, state->str_pipe, pipe) < 0)
+    if (transport->extra == nullptr || PyDict_SetItem(transport->extra, state->str_pipe, pipe) < 0)
         return nullptr;
     transport->protocol = Py_NewRef(args[1]);
     if (!check_open(loop)) return nullptr;  // again: fileno() may have closed it
@@ -177,29 +176,27 @@ PyMemberDef members[] = {
     {"__weaklistoffset__", T_PYSSIZET, offsetof(SocketTransport, weakrefs), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
 
-PyType_Slot read_slots[] = {
-    {Py_tp_doc, const_cast<char*>("A transport that reads a pipe.")},
-    {Py_tp_dealloc, reinterpret_cast<void*>(transport_dealloc)},
-    {Py_tp_traverse, reinterpret_cast<void*>(transport_traverse)},
-    {Py_tp_clear, reinterpret_cast<void*>(transport_clear)},
-    {Py_tp_finalize, reinterpret_cast<void*>(finalize_transport)},
-    {Py_tp_repr, reinterpret_cast<void*>(repr<false>)},
-    {Py_tp_methods, read_methods},
-    {Py_tp_getset, read_attributes},
-    {Py_tp_members, members},
-    {0, nullptr}};
+PyType_Slot read_slots[] = {{Py_tp_doc, const_cast<char*>("A transport that reads a pipe.")},
+                            {Py_tp_dealloc, reinterpret_cast<void*>(transport_dealloc)},
+                            {Py_tp_traverse, reinterpret_cast<void*>(transport_traverse)},
+                            {Py_tp_clear, reinterpret_cast<void*>(transport_clear)},
+                            {Py_tp_finalize, reinterpret_cast<void*>(finalize_transport)},
+                            {Py_tp_repr, reinterpret_cast<void*>(repr<false>)},
+                            {Py_tp_methods, read_methods},
+                            {Py_tp_getset, read_attributes},
+                            {Py_tp_members, members},
+                            {0, nullptr}};
 
-PyType_Slot write_slots[] = {
-    {Py_tp_doc, const_cast<char*>("A transport that writes a pipe.")},
-    {Py_tp_dealloc, reinterpret_cast<void*>(transport_dealloc)},
-    {Py_tp_traverse, reinterpret_cast<void*>(transport_traverse)},
-    {Py_tp_clear, reinterpret_cast<void*>(transport_clear)},
-    {Py_tp_finalize, reinterpret_cast<void*>(finalize_transport)},
-    {Py_tp_repr, reinterpret_cast<void*>(repr<true>)},
-    {Py_tp_methods, write_methods},
-    {Py_tp_getset, write_attributes},
-    {Py_tp_members, members},
-    {0, nullptr}};
+PyType_Slot write_slots[] = {{Py_tp_doc, const_cast<char*>("A transport that writes a pipe.")},
+                             {Py_tp_dealloc, reinterpret_cast<void*>(transport_dealloc)},
+                             {Py_tp_traverse, reinterpret_cast<void*>(transport_traverse)},
+                             {Py_tp_clear, reinterpret_cast<void*>(transport_clear)},
+                             {Py_tp_finalize, reinterpret_cast<void*>(finalize_transport)},
+                             {Py_tp_repr, reinterpret_cast<void*>(repr<true>)},
+                             {Py_tp_methods, write_methods},
+                             {Py_tp_getset, write_attributes},
+                             {Py_tp_members, members},
+                             {0, nullptr}};
 
 constexpr unsigned kFlags =
     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION;
@@ -224,10 +221,10 @@ bool end_is_scheduled(SocketTransport* transport) noexcept {
     Loop* loop = transport->loop;
     Ref<> callback =
         Ref<>::steal(PyObject_GetAttr(transport->protocol, loop->state->str_eof_received));
-    Ref<> handle = Ref<>::steal(
-        callback ? PyObject_CallMethodOneArg(object(loop), loop->state->str_call_soon,
-                                             callback.get())
-                 : nullptr);
+    Ref<> handle =
+        Ref<>::steal(callback ? PyObject_CallMethodOneArg(object(loop), loop->state->str_call_soon,
+                                                          callback.get())
+                              : nullptr);
     return static_cast<bool>(handle);
 }
 
@@ -241,8 +238,7 @@ void pipe_ended(SocketTransport* transport) noexcept {
     Ref<> held = Ref<>::borrow(object(loop));
     closed_by_peer(transport);
     if (transport->is_closing) return;
-    if (!end_is_scheduled(transport))
-        report_callback(loop, "_read_ready", "ReadPipeTransport");
+    if (!end_is_scheduled(transport)) report_callback(loop, "_read_ready", "ReadPipeTransport");
     if (!close_transport(transport)) report_callback(loop, "_read_ready", "ReadPipeTransport");
 }
 
@@ -253,8 +249,8 @@ void pipe_reader_left(SocketTransport* transport) noexcept {
     Ref<> error = transport->connection->stream.queued() > 0
                       ? Ref<>::steal(PyObject_CallNoArgs(PyExc_BrokenPipeError))
                       : Ref<>::borrow(Py_None);
-    Ref<> done = Ref<>::steal(
-        error ? transport_force_close(object(transport), error.get()) : nullptr);
+    Ref<> done =
+        Ref<>::steal(error ? transport_force_close(object(transport), error.get()) : nullptr);
     if (!done) report_callback(as_loop(loop.get()), "_read_ready", "WritePipeTransport");
 }
 

@@ -101,9 +101,7 @@ void deliver(SocketTransport* transport, PyObject* data) noexcept {
 }
 
 void out_of_memory(SocketTransport* transport) noexcept {
-    in_read_context(transport, [&] {
-        contain(transport, transport->loop, read_error(transport));
-    });
+    in_read_context(transport, [&] { contain(transport, transport->loop, read_error(transport)); });
 }
 
 void read_small(SocketTransport* transport) noexcept {

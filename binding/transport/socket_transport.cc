@@ -19,7 +19,9 @@ namespace {
 
 bool set_protocol(SocketTransport* transport, PyObject* protocol) noexcept {
     // Pipes know no buffered protocols, in asyncio either.
-    int is_buffered = is_pipe(transport) ? 0 : PyObject_IsInstance(protocol, transport->loop->state->buffered_protocol);
+    int is_buffered = is_pipe(transport) ? 0
+                                         : PyObject_IsInstance(
+                                               protocol, transport->loop->state->buffered_protocol);
     if (is_buffered < 0) return false;
     transport->is_buffered = is_buffered != 0;
     Py_XSETREF(transport->protocol, Py_NewRef(protocol));
@@ -112,10 +114,8 @@ bool starts_reading(const SocketTransport* transport) noexcept {
     switch (transport->kind) {
         case TransportKind::kWritePipe:
             return transport->lost == 0;  // its reader may leave while what is queued drains
-        case TransportKind::kWriteDevice:
-            return false;
-        default:
-            return !transport->is_closing && !transport->is_paused;
+        case TransportKind::kWriteDevice: return false;
+        default: return !transport->is_closing && !transport->is_paused;
     }
 }
 
@@ -267,7 +267,8 @@ PyMethodDef methods[] = {
     {"close", transport_close, METH_NOARGS, "Close the connection once the queue has drained."},
     {"abort", transport_abort, METH_NOARGS,
      "Close the connection at once; what is queued is lost."},
-    {"is_closing", transport_is_closing, METH_NOARGS, "Whether the transport is closed or being closed."},
+    {"is_closing", transport_is_closing, METH_NOARGS,
+     "Whether the transport is closed or being closed."},
     {"is_reading", transport_is_reading, METH_NOARGS, "Whether data is received."},
     {"pause_reading", transport_pause_reading, METH_NOARGS,
      "Receive nothing until resume_reading()."},

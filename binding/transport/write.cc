@@ -140,8 +140,11 @@ bool send_all(SocketTransport* transport, const std::vector<View>& views) noexce
 PyObject* transport_write(PyObject* self, PyObject* data) {
     SocketTransport* transport = as_transport(self);
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) [[unlikely]]
-        return is_pipe(transport) ? PyErr_Format(PyExc_AssertionError, "%R", data) : PyErr_Format(PyExc_TypeError, "data argument must be a bytes-like object, not '%s'",
-                            Py_TYPE(data)->tp_name);
+        return is_pipe(transport)
+                   ? PyErr_Format(PyExc_AssertionError, "%R", data)
+                   : PyErr_Format(PyExc_TypeError,
+                                  "data argument must be a bytes-like object, not '%s'",
+                                  Py_TYPE(data)->tp_name);
     if (!can_write(transport, "write")) return nullptr;
     if (PyObject_Size(data) == 0) Py_RETURN_NONE;
     if (PyErr_Occurred()) return nullptr;

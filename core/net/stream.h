@@ -61,8 +61,8 @@ public:
 
     // How many bytes came in, 0 at the end of the stream, or -errno.
     ssize_t receive(std::span<std::byte> into) noexcept;
-    // How much of it has left: nothing where the kernel's buffer is full or bytes are queued already.
-    // -errno where the connection is lost.
+    // How much of it has left: nothing where the kernel's buffer is full or bytes are queued
+    // already. -errno where the connection is lost.
     ssize_t send(std::span<const std::byte> bytes) noexcept;
     ssize_t send(std::span<const iovec> pieces) noexcept;
     // Leaves behind what is queued. 0, or -errno.

@@ -5,7 +5,10 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "net/pipe.h"
+#include "net/socket.h"
 #include "net/testing.h"
 
 namespace penstock {
@@ -261,6 +264,94 @@ TEST_F(StreamTest, AnUnrelatedConnectionOfTheSameNumberIsUntouched) {
     stream.reset();
     EXPECT_EQ(backend.watched(), 1u);
     EXPECT_EQ(second.send(bytes_of("x")), 1);
+}
+
+class PipeStreamTest : public ::testing::Test {
+protected:
+    ssize_t read(std::span<std::byte> into) { return pipe::read(ends.reading.get(), into); }
+
+    EpollBackend backend;
+    Pipe ends;
+    Script observer;
+    std::vector<std::byte> buffer = std::vector<std::byte>(1 << 16);
+};
+
+TEST_F(PipeStreamTest, ReceivesUntilTheEnd) {
+    Stream stream(backend, ends.reading.get(), observer, Stream::Kind::kPipe);
+    ASSERT_EQ(stream.start_reading(), 0);
+    pipe::write(ends.writing.get(), bytes_of("ping"));
+    turn(backend);
+    EXPECT_EQ(observer.readable, 1);
+    EXPECT_EQ(stream.receive(buffer), 4);
+    EXPECT_TRUE(socket::would_block(stream.receive(buffer)));
+    ends.writing.reset();
+    turn(backend);
+    EXPECT_EQ(observer.readable, 2);
+    EXPECT_EQ(stream.receive(buffer), 0);
+}
+
+TEST_F(PipeStreamTest, WhatAFullPipeDoesNotTakeFollows) {
+    Stream stream(backend, ends.writing.get(), observer, Stream::Kind::kPipe);
+    std::string block(1 << 20, 'b');
+    auto direct = stream.send(bytes_of(block));
+    ASSERT_GT(direct, 0);
+    EXPECT_EQ(stream.send(bytes_of("x")), 0);
+    ASSERT_EQ(stream.enqueue(*Chunk::copy(bytes_of("tail"))), 0);
+    turn(backend);
+    EXPECT_EQ(observer.written, 0);
+    for (ssize_t got = 0; got < direct;) got += read(buffer);
+    turn(backend);
+    EXPECT_EQ(observer.written, 1);
+    EXPECT_EQ(read(buffer), 4);
+    EXPECT_EQ(backend.watched(), 0u);
+}
+
+TEST_F(PipeStreamTest, TheEndOfTheReaderShowsAsReadable) {
+    Stream stream(backend, ends.writing.get(), observer, Stream::Kind::kPipe);
+    ASSERT_EQ(stream.start_reading(), 0);
+    stream.send(bytes_of("nobody reads this"));
+    turn(backend);
+    EXPECT_EQ(observer.readable, 0);
+    ends.reading.reset();
+    turn(backend);
+    EXPECT_EQ(observer.readable, 1);
+}
+
+TEST_F(PipeStreamTest, OneFdHasTwoStreamsWhereOneWatchesADuplicate) {
+    Connection terminal;  // any fd that goes both ways
+    int fd = terminal.near.get();
+    Script other;
+    Stream reads(backend, fd, observer, Stream::Kind::kPipe);
+    ASSERT_EQ(reads.start_reading(), 0);
+    Stream writes(backend, fd, other, Stream::Kind::kPipe);
+    ASSERT_EQ(writes.move_to_duplicate(), 0);
+    EXPECT_NE(writes.fd(), fd);
+    ASSERT_EQ(writes.enqueue(*Chunk::copy(bytes_of("out"))), 0);
+    socket::send(terminal.far.get(), bytes_of("in"));
+    ASSERT_TRUE(becomes(fd, POLLIN));
+    turn(backend);
+    EXPECT_EQ(observer.readable, 1);
+    EXPECT_EQ(other.written, 1);
+    // The one that was there first can leave as well, and goes on watching.
+    ASSERT_EQ(reads.move_to_duplicate(), 0);
+    EXPECT_TRUE(reads.is_reading());
+    turn(backend);
+    EXPECT_EQ(observer.readable, 2);
+    int copy = reads.fd();
+    EXPECT_EQ(reads.move_to_duplicate(), 0);
+    EXPECT_EQ(reads.fd(), copy);
+}
+
+TEST_F(PipeStreamTest, ItsDuplicateIsClosedWithIt) {
+    auto stream =
+        std::make_unique<Stream>(backend, ends.reading.get(), observer, Stream::Kind::kPipe);
+    ASSERT_EQ(stream->move_to_duplicate(), 0);
+    int copy = stream->fd();
+    stream->start_reading();
+    stream.reset();
+    EXPECT_FALSE(is_open(copy));
+    EXPECT_TRUE(is_open(ends.reading.get()));
+    EXPECT_EQ(backend.watched(), 0u);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <unistd.h>
 
 #include <string>
 #include <string_view>
@@ -53,6 +54,16 @@ struct Connection {
         EXPECT_TRUE(becomes(near.get(), POLLOUT));
         EXPECT_EQ(socket::finish_connect(near.get()), 0);
         EXPECT_EQ(peer, Address::local_of(near.get()));
+    }
+};
+
+struct Pipe {
+    UniqueFd reading, writing;
+    Pipe() {
+        int fds[2];
+        EXPECT_EQ(::pipe2(fds, O_NONBLOCK | O_CLOEXEC), 0);
+        reading.reset(fds[0]);
+        writing.reset(fds[1]);
     }
 };
 

@@ -305,7 +305,7 @@ def test_the_loop_closes_first(new_loop, ends, recorder):
     async def connect():
         return await loop.connect_read_pipe(recorder, reading)
 
-    transport, protocol = loop.run_until_complete(connect())
+    transport, _ = loop.run_until_complete(connect())
     loop.close()
     assert "open>" in repr(transport)
     assert not reading.closed
