@@ -65,7 +65,7 @@ class UnixSockets(Serving):
         sock = await self._connect_to_path(path)
         return await self._make_connection(protocol_factory, sock, ours=True)
 
-    async def create_unix_server(
+    async def create_unix_server(  # type: ignore[override]  # the Server is ours
         self,
         protocol_factory: Callable[[], asyncio.BaseProtocol],
         path: _Path | os.PathLike[Any] | None = None,

@@ -246,6 +246,7 @@ async def test_other_files_are_refused(tmp_path, reader):
         os.close(directory)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # asyncio's repr
 async def test_a_closed_file_is_refused(ends, reader):
     reading, _ = ends()
     reading.close()
