@@ -321,10 +321,6 @@ def test_what_is_not_there_yet_pretends_nothing():
     try:
         for call in (
             loop.create_datagram_endpoint(asyncio.DatagramProtocol),
-            loop.create_unix_connection(asyncio.Protocol, "path"),
-            loop.create_unix_server(asyncio.Protocol, "path"),
-            loop.connect_read_pipe(asyncio.Protocol, None),
-            loop.connect_write_pipe(asyncio.Protocol, None),
             loop.subprocess_exec(asyncio.SubprocessProtocol, "true"),
             loop.subprocess_shell(asyncio.SubprocessProtocol, "true"),
             loop.start_tls(None, None, None),
