@@ -26,6 +26,14 @@ def fill(transport):
     return total
 
 
+def read_exactly(file, size):
+    """Read, while the loop stands still; a terminal hands out what came in by and by."""
+    got = b""
+    while len(got) < size:
+        got += os.read(file.fileno(), size - len(got))
+    return got
+
+
 async def drain(file, size=1 << 62):
     """Read up to `size` bytes, or to the end, while the loop runs."""
     os.set_blocking(file.fileno(), False)
@@ -56,10 +64,10 @@ async def test_what_is_written_has_left_at_once(ends, writer, sort):
     transport.write(bytearray(b"two,"))
     transport.write(memoryview(b"three"))
     transport.write(b"")
-    assert os.read(reading.fileno(), 100) == b"one,two,three"
+    assert read_exactly(reading, 13) == b"one,two,three"
     assert transport.get_write_buffer_size() == 0
     transport.writelines([b"four,", bytearray(b"five"), b""])
-    assert os.read(reading.fileno(), 100) == b"four,five"
+    assert read_exactly(reading, 9) == b"four,five"
     transport.close()
     assert await protocol.lost is None
     await asyncio.sleep(0)
