@@ -79,11 +79,11 @@ async def test_information(path):
 async def test_an_abstract_name_is_bytes_in_return():
     loop = asyncio.get_running_loop()
     name = abstract(bytes)
-    async with await loop.create_unix_server(asyncio.Protocol, name) as server:
+    async with await loop.create_unix_server(Greeter, name) as server:
         assert server.sockets[0].getsockname() == name
-        transport, _ = await loop.create_unix_connection(asyncio.Protocol, name)
+        transport, protocol = await loop.create_unix_connection(Collector, name)
         assert transport.get_extra_info("peername") == name
-        transport.close()
+        await protocol.lost
 
 
 async def test_a_socket_of_the_caller():
