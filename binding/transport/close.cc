@@ -107,6 +107,7 @@ bool lose_connection(SocketTransport* transport, PyObject* exception) noexcept {
     Ref<> done = Ref<>::steal(PyObject_CallMethodOneArg(
         protocol.get(), transport->loop->state->str_connection_lost, exception));
     PyObject* pending = take_exception();
+    if (!fail_file_sender(transport, exception)) merge_failure(pending);
     // A second loss from within the first has let go already.
     if (transport->sock != nullptr) let_go(transport, pending);
     if (pending == nullptr) return true;

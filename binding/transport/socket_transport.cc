@@ -223,6 +223,7 @@ int transport_traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(transport->server);
     Py_VISIT(transport->read_context);
     Py_VISIT(transport->write_context);
+    Py_VISIT(transport->drained);
     Py_VISIT(transport->dict);
     return 0;
 }
@@ -235,6 +236,7 @@ int transport_clear(PyObject* self) {
     Py_CLEAR(transport->server);
     Py_CLEAR(transport->read_context);
     Py_CLEAR(transport->write_context);
+    Py_CLEAR(transport->drained);
     Py_CLEAR(transport->dict);
     return 0;
 }
@@ -285,6 +287,9 @@ PyMethodDef methods[] = {
     {"_start", transport_start, METH_O, nullptr},
     {"_call_connection_lost", transport_call_connection_lost, METH_O, nullptr},
     {"_force_close", transport_force_close, METH_O, nullptr},
+    {"_begin_sendfile", transport_begin_sendfile, METH_NOARGS, nullptr},
+    {"_end_sendfile", transport_end_sendfile, METH_NOARGS, nullptr},
+    {"_wait_writable", transport_wait_writable, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 
 PyGetSetDef attributes[] = {
@@ -421,8 +426,14 @@ bool add_transport_types(PyObject* module, State* state) {
     Ref<> base = Ref<>::steal(found);
     if (!check_base(base.get()) || !add_type(module, spec, base.get(), state->transport))
         return false;
-    // What loop.start_tls() asks for.
+    // What loop.start_tls() asks for, and what loop.sendfile() does.
     if (PyObject_SetAttrString(object(state->transport), "_start_tls_compatible", Py_True) < 0)
+        return false;
+    if (!import_name(found, "asyncio.constants", "_SendfileMode")) return false;
+    Ref<> modes = Ref<>::steal(found);
+    Ref<> native = Ref<>::steal(PyObject_GetAttrString(modes.get(), "TRY_NATIVE"));
+    if (!native ||
+        PyObject_SetAttrString(object(state->transport), "_sendfile_compatible", native.get()) < 0)
         return false;
     return add_pipe_types(module, state) && add_acceptor_type(module, state);
 }

@@ -55,6 +55,7 @@ struct SocketTransport {
     PyObject* server;         // or nullptr
     PyObject* read_context;   // the one in which reading was started or resumed
     PyObject* write_context;  // the one in which the queue began to fill
+    PyObject* drained;        // the future of who sends a file, while it waits
     PyObject* dict;
     PyObject* weakrefs;
     ListNode node;  // in Network's list
@@ -64,7 +65,7 @@ struct SocketTransport {
     unsigned lost;     // connection_lost() is due; a socket's writes since, roughly
     unsigned dropped;  // a pipe's writes that failed or came too late
     TransportKind kind;
-    bool is_held, is_closing, is_paused, has_eof, is_protocol_paused, is_buffered;
+    bool is_held, is_closing, is_paused, has_eof, is_protocol_paused, is_buffered, is_sending_file;
 };
 
 inline SocketTransport* as_transport(PyObject* object) noexcept {
@@ -132,6 +133,15 @@ bool start_reading(SocketTransport* transport) noexcept;  // false with OSError 
 PyObject* transport_write(PyObject* self, PyObject* data);
 PyObject* transport_writelines(PyObject* self, PyObject* list);
 PyObject* transport_write_eof(PyObject* self, PyObject*);
+
+// sendfile.cc
+PyObject* transport_begin_sendfile(PyObject* self, PyObject*);
+PyObject* transport_end_sendfile(PyObject* self, PyObject*);
+PyObject* transport_wait_writable(PyObject* self, PyObject*);
+// The queue is empty and the socket takes more.
+void wake_file_sender(SocketTransport* transport) noexcept;
+// The connection is lost. False with an exception set.
+bool fail_file_sender(SocketTransport* transport, PyObject* exception) noexcept;
 
 // flow.cc
 // Both return false with KeyboardInterrupt or SystemExit set.

@@ -110,8 +110,12 @@ bool keep(SocketTransport* transport, const View& view, std::size_t sent) noexce
 
 // False where writing must not go on, with or without an exception set.
 bool can_write(SocketTransport* transport, const char* function) noexcept {
-    if (!transport->has_eof) return true;
-    PyErr_Format(PyExc_RuntimeError, "Cannot call %s() after write_eof()", function);
+    if (transport->has_eof)
+        PyErr_Format(PyExc_RuntimeError, "Cannot call %s() after write_eof()", function);
+    else if (transport->is_sending_file)
+        PyErr_Format(PyExc_RuntimeError, "unable to %s; sendfile is in progress", function);
+    else
+        return true;
     return false;
 }
 
@@ -208,6 +212,7 @@ void Connection::on_written() noexcept {
         bool is_over = done && transport->connection != nullptr && transport->is_closing &&
                        transport->lost == 0 && transport->connection->stream.queued() == 0;
         if (is_over) done = lose_connection(transport.get(), Py_None);
+        wake_file_sender(transport.get());
         if (!done) report_callback(loop, "_write_ready");
     });
     if (!entered) report_callback(loop, "_write_ready");

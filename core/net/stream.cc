@@ -95,6 +95,10 @@ void Stream::on_ready(Ready events) noexcept {
 // One call an event: a reader that takes everything at once must not keep the loop
 // from the other connections.
 void Stream::flush() noexcept {
+    if (queue_.empty()) {
+        watch(interest_ & Ready::kRead);
+        return observer_.on_written();
+    }
     std::array<iovec, IOV_MAX> pieces;
     std::size_t count = queue_.gather(pieces);
     ssize_t sent = transmit(std::span<const iovec>(pieces.data(), count));

@@ -67,9 +67,11 @@ public:
     ssize_t send(std::span<const iovec> pieces) noexcept;
     // Leaves behind what is queued. 0, or -errno.
     int enqueue(Chunk chunk) noexcept;
+    // on_written() comes as soon as the fd takes bytes, also where none are queued. 0, or -errno.
+    int wait_writable() noexcept { return watch(interest_ | Ready::kWrite); }
     // A socket's peer sees the end of the stream behind what is queued. 0, or -errno.
     int shutdown_write() noexcept;
-    // Drops what is queued.
+    // Drops what is queued, and waits no more.
     void discard() noexcept;
     // No callback comes any more, and the fd is its owner's alone; what is queued is dropped.
     void detach() noexcept;
