@@ -7,6 +7,7 @@
 
 #include "futures/future.h"
 #include "futures/task.h"
+#include "loop/children.h"
 #include "loop/fd_table.h"
 #include "loop/handle.h"
 #include "loop/sleep.h"
@@ -72,6 +73,7 @@ PyObject* new_loop(PyTypeObject* type, PyObject*, PyObject*) {
 void close_loop(Loop* loop) noexcept {
     loop->is_closed = true;
     delete std::exchange(loop->network, nullptr);
+    delete std::exchange(loop->children, nullptr);
     FdTable* fds = std::exchange(loop->fds, nullptr);
     delete fds;
     if (loop->signals != nullptr) loop->reactor->forget_own(loop->signals->read_fd());
@@ -94,6 +96,8 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
         if (int stop = loop->fds->traverse(visit, arg); stop != 0) return stop;
     if (loop->network != nullptr)
         if (int stop = loop->network->traverse(visit, arg); stop != 0) return stop;
+    if (loop->children != nullptr)
+        if (int stop = loop->children->traverse(visit, arg); stop != 0) return stop;
     if (loop->reactor == nullptr) return 0;
     int stop = 0;
     loop->reactor->visit([&](Word word) {
@@ -215,6 +219,7 @@ PyMethodDef methods[] = {
     {"_wait_writable", loop_wait_writable, METH_O, nullptr},
     {"_forget_fd", loop_forget_fd, METH_O, nullptr},
     {"_ensure_fd_no_transport", loop_ensure_fd_no_transport, METH_O, nullptr},
+    {"_watch_child", method(loop_watch_child), METH_FASTCALL, nullptr},
     {"_make_transport", method(loop_make_transport), kFast, nullptr},
     {"_make_read_pipe_transport", method(loop_make_read_pipe_transport), METH_FASTCALL, nullptr},
     {"_make_write_pipe_transport", method(loop_make_write_pipe_transport), METH_FASTCALL, nullptr},

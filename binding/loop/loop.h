@@ -20,6 +20,7 @@ namespace penstock::py {
 
 struct Handle;
 struct Sleep;
+class Children;
 class FdTable;
 class Network;
 
@@ -40,10 +41,11 @@ protected:
 
 struct Loop {
     PyObject_HEAD State* state;
-    Reactor* reactor;  // nullptr once closed
-    FdTable* fds;      // watched by add_reader() and its like
-    Signals* signals;  // made when first asked for
-    Network* network;  // transports, accept loops, look-ups
+    Reactor* reactor;    // nullptr once closed
+    FdTable* fds;        // watched by add_reader() and its like
+    Signals* signals;    // made when first asked for
+    Network* network;    // transports, accept loops, look-ups
+    Children* children;  // made when first asked for
     Scratch scratch;
     PyThreadState* thread;  // while running
     Task* stepping;         // the native task whose step runs now

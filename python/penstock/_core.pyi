@@ -116,6 +116,9 @@ class Loop:
     def _forget_fd(self, fd: int) -> None: ...
     # RuntimeError if a transport has `fd`.
     def _ensure_fd_no_transport(self, fd: FileDescriptorLike) -> None: ...
+    # Calls callback(*args) once, when the child process `pid` has ended; nothing is reaped. OSError where the kernel
+    # gives no pidfd.
+    def _watch_child(self, pid: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None: ...
     # Takes over `sock`; connection_made(), reading and the waiter's result follow in later callbacks.
     def _make_transport(
         self,

@@ -10,11 +10,12 @@ from ._errors import Errors
 from ._pipes import Pipes
 from ._running import Running
 from ._sendfile import SendingFiles
+from ._subprocess import Subprocesses
 from ._unix import UnixSockets
 
 
 @_core.adopt_hot_methods
-class Loop(Running, Errors, UnixSockets, Pipes, SendingFiles):  # pyright: ignore[reportIncompatibleMethodOverride]
+class Loop(Running, Errors, UnixSockets, Pipes, SendingFiles, Subprocesses):  # pyright: ignore[reportIncompatibleMethodOverride]
     """asyncio's event loop, natively. asyncio.Runner takes it as `loop_factory`.
 
     Debug mode is on from the start where asyncio's would be: PYTHONASYNCIODEBUG, `python -X dev`.

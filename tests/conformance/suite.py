@@ -42,6 +42,8 @@ CANDIDATES = (
             "streams",
             "events",
             "server",
+            "sendfile",
+            "subprocess",
         )
     ),
     "test.test_context",

@@ -85,3 +85,16 @@ class TestBreakpoint:
         shown, status = self.debug(runtime, "quit")
         assert "bdb.BdbQuit" in shown
         assert status == 1
+
+
+class TestPipeline:
+    def test_all_ways_count_the_same(self, run: Run) -> None:
+        process = run("pipeline.py")
+        assert process.stderr == ""
+        assert process.stdout.splitlines() == [
+            "exit codes: 0 0 0",
+            "by the kernel: 40951",
+            "exit codes: 0 0",
+            "by hand: 40951",
+            "by the shell: 40951",
+        ]
