@@ -29,8 +29,7 @@ def program_watcher() -> Iterator[Any | None]:
             watcher = entered
         if not watcher.is_active():
             raise RuntimeError(
-                "asyncio.get_child_watcher() is not activated, "
-                "subprocess support is not installed."
+                "asyncio.get_child_watcher() is not activated, subprocess support is not installed."
             )
         yield watcher
 

@@ -22,6 +22,8 @@ from typing import Any
 class SubprocessTransport(asyncio.SubprocessTransport):
     """A child process; asyncio's documentation of SubprocessTransport says what its methods do."""
 
+    _closed = True  # until there is a process
+
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
@@ -32,12 +34,17 @@ class SubprocessTransport(asyncio.SubprocessTransport):
         options: dict[str, Any],
     ) -> None:
         super().__init__()
-        self._closed = True  # until there is something to close
+        stdin, stdout, stderr = stdio
+        process: subprocess.Popen[Any] = subprocess.Popen(
+            args, stdin=stdin, stdout=stdout, stderr=stderr, **options
+        )
+        self._proc: subprocess.Popen[Any] | None = process
+        self._closed = False
         self._loop: Any = loop
         self._protocol: Any = protocol
-        self._proc: subprocess.Popen[bytes] | None = None
-        self._pid: int | None = None
+        self._pid = process.pid
         self._returncode: int | None = None
+        self._extra: dict[str, Any] = {"subprocess": process}
         # One for each end that is ours; None as long as it isn't connected.
         self._pipes: dict[int, _Pipe | None] = {
             fd: None for fd, end in enumerate(stdio) if end == subprocess.PIPE
@@ -45,12 +52,6 @@ class SubprocessTransport(asyncio.SubprocessTransport):
         # What the protocol will be told; None once it is told directly.
         self._pending_calls: list[tuple[Callable[..., object], tuple[Any, ...]]] | None = []
         self._exit_waiters: list[asyncio.Future[int]] = []
-
-        stdin, stdout, stderr = stdio
-        self._proc = subprocess.Popen(args, stdin=stdin, stdout=stdout, stderr=stderr, **options)
-        self._closed = False
-        self._pid = self._proc.pid
-        self._extra: dict[str, Any] = {"subprocess": self._proc}
         if loop.get_debug():
             program = args if isinstance(args, (bytes, str)) else args[0]
             logger.debug("process %r created: pid %s", program, self._pid)
@@ -60,12 +61,9 @@ class SubprocessTransport(asyncio.SubprocessTransport):
         info = [type(self).__name__]
         if self._closed:
             info.append("closed")
-        if self._pid is not None:
-            info.append(f"pid={self._pid}")
-        if self._returncode is not None:
-            info.append(f"returncode={self._returncode}")
-        else:
-            info.append("running" if self._pid is not None else "not started")
+        info.append(f"pid={self._pid}")
+        has_ended = self._returncode is not None
+        info.append(f"returncode={self._returncode}" if has_ended else "running")
         for fd, name in enumerate(("stdin", "stdout", "stderr")):
             pipe = self._pipes.get(fd)
             if pipe is not None:
@@ -77,7 +75,7 @@ class SubprocessTransport(asyncio.SubprocessTransport):
             _warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
             self.close()
 
-    def get_pid(self) -> int | None:
+    def get_pid(self) -> int:
         return self._pid
 
     def get_returncode(self) -> int | None:
@@ -118,15 +116,17 @@ class SubprocessTransport(asyncio.SubprocessTransport):
         if self._closed:
             return
         self._closed = True
+        process, loop = self._proc, self._loop
+        if process is None:
+            return  # all is over
         # A loop that is closed has let go of its pipes, and they close themselves.
-        if self._loop is not None and not self._loop.is_closed():
+        if not loop.is_closed():
             for pipe in list(self._pipes.values()):
                 if pipe is not None:
                     pipe.pipe.close()
-        process = self._proc
-        if process is None or process.returncode is not None or not _is_running(process.pid):
+        if process.returncode is not None or not _is_running(process.pid):
             return
-        if self._loop.get_debug():
+        if loop.get_debug():
             logger.warning("Close running child process: kill %r", self)
         try:
             process.kill()

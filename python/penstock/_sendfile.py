@@ -89,16 +89,21 @@ class SendingFiles(Sockets):
     async def _sendfile_native(
         self, transport: Any, file: IO[bytes], offset: int, count: int | None
     ) -> int:
+        async def writable() -> None:
+            await transport._wait_writable()
+            if transport.is_closing():  # since
+                raise ConnectionError("Connection is closed by peer")
+
         transport._begin_sendfile()
         try:
             was_reading = transport.is_reading()
             transport.pause_reading()
             try:
                 if transport.get_write_buffer_size() > 0:
-                    await transport._wait_writable()
+                    await writable()
                 sock = transport._sock
                 _check_arguments(sock, file, offset, count)
-                return await _send(sock, file, offset, count, transport._wait_writable)
+                return await _send(sock, file, offset, count, writable)
             finally:
                 if was_reading:
                     transport.resume_reading()

@@ -105,8 +105,9 @@ class Subprocesses(LoopBase):
                 if watcher is None:
                     self._await_exit(transport)
                 else:
-                    pid = transport.get_pid()
-                    watcher.add_child_handler(pid, self._child_watcher_callback, transport)
+                    watcher.add_child_handler(
+                        transport.get_pid(), self._child_watcher_callback, transport
+                    )
             except BaseException:
                 transport.close()
                 raise
@@ -124,7 +125,6 @@ class Subprocesses(LoopBase):
 
     def _await_exit(self, transport: SubprocessTransport) -> None:
         pid = transport.get_pid()
-        assert pid is not None
         try:
             self._watch_child(pid, _reap, transport)
         except OSError:
@@ -148,7 +148,6 @@ def _wait_in_thread(
 ) -> None:
     """Waits, but leaves the zombie to the loop's thread, which may be sending it a signal."""
     pid = transport.get_pid()
-    assert pid is not None
     try:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     except ChildProcessError:
@@ -161,7 +160,6 @@ def _wait_in_thread(
 
 def _reap(transport: SubprocessTransport) -> None:
     pid = transport.get_pid()
-    assert pid is not None
     try:
         _, status = os.waitpid(pid, 0)
     except ChildProcessError:

@@ -127,7 +127,9 @@ class TestMeanwhile:
         await close(transport, protocol)
         await receiving
 
-    async def test_nothing_else_can_be_written(self, file, content, pair, connect, sendfile, receive):
+    async def test_nothing_else_can_be_written(
+        self, file, content, pair, connect, sendfile, receive
+    ):
         transport, protocol = await connect()
         sending = asyncio.ensure_future(sendfile(transport, file))
         await receive(pair[1], 1000)
@@ -206,9 +208,7 @@ class TestAborted:
 
     @pytest.mark.penstock_only("asyncio waits for ever where the kernel sends")
     @pytest.mark.parametrize("way", ["close", "abort"])
-    async def test_a_transport_that_is_closed(
-        self, source, pair, connect, sendfile, receive, way
-    ):
+    async def test_a_transport_that_is_closed(self, source, pair, connect, sendfile, receive, way):
         transport, protocol = await connect()
         sending = asyncio.ensure_future(sendfile(transport, source))
         await receive(pair[1], 1000)
@@ -246,6 +246,7 @@ class TestAborted:
         await close(transport, protocol)
         assert start + await receiving == content[:sent] + b"!"
 
+    @pytest.mark.penstock_only("asyncio forgets a transport cancelled before the kernel sends")
     async def test_cancelled_it_can_be_read_and_written_again(
         self, source, pair, connect, sendfile, receive
     ):

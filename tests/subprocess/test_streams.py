@@ -67,8 +67,9 @@ async def test_a_slow_reader_loses_nothing():
 
 
 async def test_nowhere():
-    sh = await start("sh", "-c", "cat; echo out; echo err >&2", stdin=DEVNULL, stdout=DEVNULL,
-                     stderr=DEVNULL)
+    sh = await start(
+        "sh", "-c", "cat; echo out; echo err >&2", stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL
+    )
     assert (sh.stdin, sh.stdout, sh.stderr) == (None, None, None)
     assert await sh.wait() == 0
 
@@ -94,8 +95,14 @@ async def test_program_and_arguments_as_paths_and_bytes(tmp_path):
 
 
 async def test_directory_and_environment(tmp_path):
-    sh = await start("sh", "-c", 'pwd; echo "$WORD"', stdout=PIPE, cwd=tmp_path,
-                     env={**os.environ, "WORD": "passed"})
+    sh = await start(
+        "sh",
+        "-c",
+        'pwd; echo "$WORD"',
+        stdout=PIPE,
+        cwd=tmp_path,
+        env={**os.environ, "WORD": "passed"},
+    )
     assert (await sh.communicate())[0].decode().split() == [str(tmp_path), "passed"]
 
 

@@ -113,9 +113,7 @@ class TestTransport:
     async def test_repr(self, execute):
         transport, protocol = await execute("cat", stderr=None)
         pid = transport.get_pid()
-        assert re.fullmatch(
-            rf"<\w+ pid={pid} running stdin=<.*> stdout=<.*>>", repr(transport)
-        )
+        assert re.fullmatch(rf"<\w+ pid={pid} running stdin=<.*> stdout=<.*>>", repr(transport))
         transport.get_pipe_transport(0).close()
         await asyncio.wait_for(protocol.lost, 10)
         assert f"pid={pid} returncode=0" in repr(transport)
@@ -160,9 +158,7 @@ class TestClosing:
                 super().connection_made(transport)
                 transport.close()
 
-        transport, protocol = await asyncio.get_running_loop().subprocess_exec(
-            Protocol, "sleep", "100"
-        )
+        _, protocol = await asyncio.get_running_loop().subprocess_exec(Protocol, "sleep", "100")
         assert await asyncio.wait_for(protocol.exited, 10) == -signal.SIGKILL
         await protocol.lost
 
@@ -200,8 +196,9 @@ class TestClosing:
 def test_dropped_it_warns_and_kills(new_loop):
     loop = new_loop()
     transport, _ = loop.run_until_complete(
-        loop.subprocess_exec(asyncio.SubprocessProtocol, "sleep", "100", stdin=None, stdout=None,
-                             stderr=None)
+        loop.subprocess_exec(
+            asyncio.SubprocessProtocol, "sleep", "100", stdin=None, stdout=None, stderr=None
+        )
     )
     process = transport.get_extra_info("subprocess")
     loop.close()
@@ -216,9 +213,7 @@ def test_dropped_it_warns_and_kills(new_loop):
 @pytest.mark.asyncio_since(3, 13, 1)
 def test_a_transport_outlives_its_loop(new_loop):
     loop = new_loop()
-    transport, _ = loop.run_until_complete(
-        loop.subprocess_exec(asyncio.SubprocessProtocol, "cat")
-    )
+    transport, _ = loop.run_until_complete(loop.subprocess_exec(asyncio.SubprocessProtocol, "cat"))
     process = transport.get_extra_info("subprocess")
     loop.close()
     transport.close()
@@ -233,8 +228,9 @@ def test_a_child_outlives_its_loop(new_loop):
     loop = new_loop()
     reading, writing = os.pipe()
     transport, _ = loop.run_until_complete(
-        loop.subprocess_exec(asyncio.SubprocessProtocol, "cat", stdin=reading, stdout=None,
-                             stderr=None)
+        loop.subprocess_exec(
+            asyncio.SubprocessProtocol, "cat", stdin=reading, stdout=None, stderr=None
+        )
     )
     os.close(reading)
     loop.close()
@@ -274,5 +270,6 @@ async def test_debug_log(execute, caplog):
         "<T> exited with return code -9",
     ):
         assert expected in messages
-    assert any(message.startswith("execute program 'cat'") and "<T>" in message
-               for message in messages)
+    assert any(
+        message.startswith("execute program 'cat'") and "<T>" in message for message in messages
+    )
