@@ -106,6 +106,18 @@ TEST_F(StreamTest, WhatTheSocketDoesNotTakeFollowsInOrder) {
     EXPECT_EQ(backend.watched(), 0u);
 }
 
+TEST_F(StreamTest, WaitsForTheSocketWithNothingToSend) {
+    ASSERT_EQ(stream->wait_writable(), 0);
+    EXPECT_EQ(turn(backend), 1);
+    EXPECT_EQ(observer.written, 1);
+    EXPECT_EQ(backend.watched(), 0u);  // once: what is to be sent is not the stream's
+    ASSERT_EQ(stream->wait_writable(), 0);
+    reset_by_peer();
+    turn(backend);
+    EXPECT_EQ(observer.written, 2);  // who sends will hear of it
+    EXPECT_EQ(observer.error, 0);
+}
+
 TEST_F(StreamTest, ReadinessIsReportedOnceATurnAndOnlyWhereWanted) {
     socket::send(connection.far.get(), bytes_of(text));
     ASSERT_TRUE(becomes(connection.near.get(), POLLIN));
