@@ -192,7 +192,7 @@ class TestClosing:
         assert await sh.stdout.read() == b""
 
 
-@pytest.mark.asyncio_since(3, 12)  # before, its thread holds the transport
+@pytest.mark.penstock_only("asyncio's thread holds the transport, later its pidfd stays open")
 def test_dropped_it_warns_and_kills(new_loop):
     loop = new_loop()
     transport, _ = loop.run_until_complete(
@@ -224,6 +224,7 @@ def test_a_transport_outlives_its_loop(new_loop):
         gc.collect()
 
 
+@pytest.mark.penstock_only("asyncio leaves its pidfd open")
 def test_a_child_outlives_its_loop(new_loop):
     loop = new_loop()
     reading, writing = os.pipe()
