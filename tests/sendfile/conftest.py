@@ -3,7 +3,9 @@ import gc
 import io
 import os
 import socket
+import sys
 
+import penstock
 import pytest
 
 # More than the socket buffers of both ends hold, and no multiple of any block.
@@ -46,8 +48,11 @@ class InMemory(io.BytesIO):
 
 
 @pytest.fixture(params=["kernel", "fallback"])
-def source(request, file, content):
+def source(request, file, content, new_loop):
     """A file that os.sendfile() takes, and one that it doesn't."""
+    is_asyncio = new_loop is not penstock.new_event_loop
+    if request.param == "fallback" and is_asyncio and sys.version_info[:2] == (3, 12):
+        pytest.skip("asyncio queues views of the memory that it reads the file into")
     return file if request.param == "kernel" else InMemory(content)
 
 

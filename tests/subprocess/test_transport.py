@@ -136,6 +136,9 @@ class TestTransport:
         # The sleep holds stdout.
         transport, protocol = await execute("sh", "-c", "sleep 100 & echo $!", stderr=None)
         assert await asyncio.wait_for(protocol.exited, 10) == 0
+        async with asyncio.timeout(10):
+            while not protocol.data[1].endswith(b"\n"):
+                await asyncio.sleep(0)
         transport.kill()
         assert "connection_lost" not in protocol.calls
         os.kill(int(protocol.data[1]), signal.SIGKILL)
