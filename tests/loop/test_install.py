@@ -314,23 +314,3 @@ def test_public_names():
         assert getattr(penstock, name).__doc__, name
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         penstock.nothing  # noqa: B018
-
-
-def test_what_is_not_there_yet_pretends_nothing():
-    loop = penstock.new_event_loop()
-    try:
-        for call in (
-            loop.create_datagram_endpoint(asyncio.DatagramProtocol),
-            loop.subprocess_exec(asyncio.SubprocessProtocol, "true"),
-            loop.subprocess_shell(asyncio.SubprocessProtocol, "true"),
-            loop.start_tls(None, None, None),
-            loop.sendfile(None, None),
-            loop.sock_sendfile(None, None),
-            loop.sock_recvfrom(None, 1),
-            loop.sock_recvfrom_into(None, bytearray(1)),
-            loop.sock_sendto(None, b"", None),
-        ):
-            with pytest.raises(NotImplementedError):
-                loop.run_until_complete(call)
-    finally:
-        loop.close()
