@@ -127,7 +127,7 @@ bool tell_why_stock(PyObject* module, State* state) noexcept {
     if (PyModule_AddObjectRef(module, "native_task", state->native_task ? Py_True : Py_False) < 0 ||
         PyModule_AddObjectRef(module, "why_stock_task", why) < 0)
         return false;
-    if (state->why_stock == nullptr) return true;
+    if (state->why_stock == nullptr || wants_stock_task()) return true;
     return PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
                             "penstock runs without its native Task: %U. Everything works, slower.",
                             state->why_stock) == 0;

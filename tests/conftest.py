@@ -4,7 +4,9 @@
 `new_loop` makes loops. An
 async test runs in a runner of its own. Where asyncio learnt a behaviour in a later version of
 CPython than the oldest we support, `@pytest.mark.asyncio_since(3, 12)` keeps the oracle out below
-that; where no version does what ours does, `@pytest.mark.penstock_only("why")` does.
+that, and `asyncio_until` from there on where it has lost one; where no version does what ours does,
+`@pytest.mark.penstock_only("why")` does. `task_since` is `asyncio_since` for what the Task does,
+which is the stock one in both where PENSTOCK_STOCK_TASK is set.
 """
 
 import asyncio
@@ -22,6 +24,8 @@ FACTORIES = {
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "asyncio_since(major, minor, micro): when asyncio got it")
+    config.addinivalue_line("markers", "asyncio_until(major, minor): when asyncio lost it")
+    config.addinivalue_line("markers", "task_since(major, minor): when the stock Task got it")
     config.addinivalue_line("markers", "penstock_only(reason): asyncio is no oracle here")
 
 
@@ -30,6 +34,13 @@ def new_loop(request):
     since = request.node.get_closest_marker("asyncio_since")
     if since and request.param == "asyncio" and sys.version_info < since.args:
         pytest.skip("this version of asyncio does not do that yet")
+    until = request.node.get_closest_marker("asyncio_until")
+    if until and request.param == "asyncio" and sys.version_info >= until.args:
+        pytest.skip("this version of asyncio does not do that any more")
+    task = request.node.get_closest_marker("task_since")
+    is_stock = request.param == "asyncio" or not penstock._core.native_task
+    if task and is_stock and sys.version_info < task.args:
+        pytest.skip("this version's stock Task does not do that yet")
     ours = request.node.get_closest_marker("penstock_only")
     if ours and request.param == "asyncio":
         pytest.skip(*ours.args)

@@ -228,10 +228,15 @@ bool set_reason(State* state, const char* what, const char* expectation) noexcep
 
 }  // namespace
 
+bool wants_stock_task() noexcept {
+    const char* wish = std::getenv("PENSTOCK_STOCK_TASK");
+    return wish != nullptr && *wish != '\0';
+}
+
 bool probe_layout(State* state) noexcept {
     state->native_task = false;
     state->bare_context = false;
-    if (const char* wish = std::getenv("PENSTOCK_STOCK_TASK"); wish != nullptr && *wish != '\0') {
+    if (wants_stock_task()) {
         state->why_stock = PyUnicode_FromString("PENSTOCK_STOCK_TASK is set");
         return state->why_stock != nullptr;
     }

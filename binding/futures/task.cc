@@ -97,7 +97,8 @@ int init(PyObject* self, PyObject* args, PyObject* kwargs) {
     Task* task = as_task(self);
 #if PY_VERSION_HEX >= 0x030F0000
     if (task->coro != nullptr) {
-        PyErr_Format(PyExc_RuntimeError, "Task %R is already initialized", self);
+        PyErr_Format(PyExc_RuntimeError, "%s object is already initialized",
+                     Py_TYPE(self)->tp_name);
         return -1;
     }
 #endif
@@ -119,7 +120,7 @@ int init(PyObject* self, PyObject* args, PyObject* kwargs) {
         name = text.get();
     }
     if (context != Py_None && !is_context(context)) {
-        PyErr_Format(PyExc_TypeError, "context must be a contextvars.Context, not %.200s",
+        PyErr_Format(PyExc_TypeError, "a contextvars.Context was expected, got %.200s",
                      Py_TYPE(context)->tp_name);
         task->log_destroy_pending = 0;
         return -1;

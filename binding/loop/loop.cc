@@ -389,7 +389,7 @@ PyObject* loop_create_task(PyObject* self, PyObject* const* args, Py_ssize_t cou
     if (!state->native_task || !loop->is_plain) [[unlikely]]
         return stock_task(loop, first[0], name, context, eager_start);
     if (context != nullptr && context != Py_None && !is_context(context)) {
-        PyErr_Format(PyExc_TypeError, "context must be a contextvars.Context, not %.200s",
+        PyErr_Format(PyExc_TypeError, "a contextvars.Context was expected, got %.200s",
                      Py_TYPE(context)->tp_name);
         return nullptr;
     }

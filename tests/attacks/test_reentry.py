@@ -71,6 +71,7 @@ def test_a_name_that_initialises_its_task(loop):
     assert asyncio.all_tasks(loop) == set()
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 15), reason="asyncio refuses that from 3.15 on")
 @pytest.mark.penstock_only("a native task that asyncio takes over")
 def test_a_task_that_goes_to_another_loop_forgets_its_first(new_loop):
     first, second = new_loop(), asyncio.SelectorEventLoop()

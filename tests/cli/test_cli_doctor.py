@@ -38,9 +38,16 @@ def test_names_the_versions_and_the_limits() -> None:
 
 
 def test_this_python_gets_the_native_task() -> None:
-    mark, what = doctor()[0]["scheduler"]
+    mark, what = doctor(PENSTOCK_STOCK_TASK="")[0]["scheduler"]
     assert mark == "ok"
     assert what.startswith("native")
+
+
+def test_the_stock_task_is_told_of() -> None:
+    findings, status = doctor(PENSTOCK_STOCK_TASK="1")
+    mark, what = findings["scheduler"]
+    assert mark == "slow" and status == 1
+    assert what == "the standard library's Task and Future: PENSTOCK_STOCK_TASK is set"
 
 
 def test_exit_status_tells_whether_something_is_slow() -> None:

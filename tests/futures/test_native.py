@@ -13,7 +13,9 @@ import penstock
 import pytest
 from penstock import _core
 
-SCHEDULERS_OWN = pytest.mark.penstock_only("asyncio keeps no records")
+needs_native_task = pytest.mark.skipif(
+    not _core.native_task, reason=f"no native Task: {_core.why_stock_task}"
+)
 
 
 def run_python(source, *options, **environment):
@@ -34,7 +36,8 @@ def line_of(record):
     return None
 
 
-@SCHEDULERS_OWN
+@needs_native_task
+@pytest.mark.penstock_only("asyncio keeps no records")
 async def test_a_record_tells_who_where_what_and_since_when():
     loop = asyncio.get_running_loop()
     me = asyncio.current_task()
@@ -59,7 +62,8 @@ async def test_a_record_tells_who_where_what_and_since_when():
         await task
 
 
-@SCHEDULERS_OWN
+@needs_native_task
+@pytest.mark.penstock_only("asyncio keeps no records")
 async def test_a_record_tells_who_cancelled_where_and_why():
     task = asyncio.create_task(asyncio.sleep(10))
     assert _core.task_record(task)["cancelled"] is None
@@ -73,7 +77,8 @@ async def test_a_record_tells_who_cancelled_where_and_why():
         await task
 
 
-@SCHEDULERS_OWN
+@needs_native_task
+@pytest.mark.penstock_only("asyncio keeps no records")
 async def test_a_record_tells_a_timeout_from_a_task_group():
     seen = []
 
@@ -97,7 +102,8 @@ async def test_a_record_tells_a_timeout_from_a_task_group():
     assert seen == [("_on_timeout", None), ("_abort", None)]
 
 
-@SCHEDULERS_OWN
+@needs_native_task
+@pytest.mark.penstock_only("asyncio keeps no records")
 async def test_a_records_cancellation_is_no_leak():
     class Message:
         pass
@@ -116,7 +122,8 @@ async def test_a_records_cancellation_is_no_leak():
     assert alive() is None
 
 
-@SCHEDULERS_OWN
+@needs_native_task
+@pytest.mark.penstock_only("asyncio keeps no records")
 async def test_a_record_tells_who_woke():
     loop = asyncio.get_running_loop()
     gates = [loop.create_future() for _ in range(2)]
@@ -139,7 +146,8 @@ async def test_a_record_tells_who_woke():
     assert woken_by == [waker, None]
 
 
-@SCHEDULERS_OWN
+@needs_native_task
+@pytest.mark.penstock_only("asyncio keeps no records")
 async def test_a_record_tells_of_sleeps_and_tasks():
     async def sleep():
         await _core.sleep(10)
@@ -166,21 +174,31 @@ async def test_foreign_tasks_have_no_record(new_loop):
     await task
 
 
+@needs_native_task
 def test_native_types_are_in_use():
     assert _core.native_task and _core.why_stock_task is None
     assert penstock.Task is _core.Task and issubclass(penstock.Task, penstock.Future)
 
 
-FALLBACK = """
-    import asyncio, warnings
+UNKNOWN_LAYOUT = """
+    import asyncio, _asyncio, warnings
+    Future, Task = _asyncio.Future, _asyncio.Task
+    class Longer(Future):
+        __slots__ = ("more",)
+    _asyncio.Future = Longer
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         import penstock
-    from penstock import _core
+    _asyncio.Future = Future
     assert [str(w.message) for w in caught if w.category is RuntimeWarning] == [
-        "penstock runs without its native Task: PENSTOCK_STOCK_TASK is set. "
-        "Everything works, slower."
+        "penstock runs without its native Task: the layout of asyncio's Future and Task is not "
+        "the expected one: their size. Everything works, slower."
     ], caught
+"""
+
+FALLBACK = """
+    import asyncio, penstock
+    from penstock import _core
     assert not _core.native_task and penstock.Task is asyncio.Task
 
     async def value(x):
@@ -218,6 +236,12 @@ FALLBACK = """
 
 def test_without_the_native_task_everything_works():
     done = run_python(FALLBACK, PENSTOCK_STOCK_TASK="1")
+    assert (done.stdout, done.stderr, done.returncode) == ("all well\nall well\n", "", 0)
+
+
+def test_an_unknown_layout_is_told_of_and_everything_works():
+    source = textwrap.dedent(UNKNOWN_LAYOUT) + textwrap.dedent(FALLBACK)
+    done = run_python(source, PENSTOCK_STOCK_TASK="")
     assert (done.stdout, done.stderr, done.returncode) == ("all well\nall well\n", "", 0)
 
 
@@ -275,7 +299,8 @@ async def test_call_graphs_see_native_tasks(new_loop):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="`asyncio ps` came with CPython 3.14")
-def test_asyncio_ps_sees_native_tasks():
+@pytest.mark.parametrize("command", ["ps", "pstree"])
+def test_asyncio_ps_sees_native_tasks(command):
     program = """
         import asyncio, penstock
         async def main():
@@ -291,7 +316,7 @@ def test_asyncio_ps_sees_native_tasks():
             assert process.stdout.readline() == "ready\n"
             time.sleep(0.3)  # until it waits: nothing tells from outside
             seen = subprocess.run(
-                [sys.executable, "-m", "asyncio", "ps", str(process.pid)],
+                [sys.executable, "-m", "asyncio", command, str(process.pid)],
                 capture_output=True,
                 text=True,
                 timeout=30,

@@ -133,6 +133,7 @@ class TestContext:
         run_briefly(loop)
         assert seen == ["the handle's"]
 
+    @pytest.mark.task_since(3, 12)
     def test_of_a_task_that_nobody_awaited(self, loop, seen):
         async def failing():
             variable.set("the task's")
