@@ -112,6 +112,10 @@ bool take_failure(Loop* loop) noexcept;
 template <class Call>
 bool run_in_context(Loop* loop, PyObject*& context, bool persists, Call call) noexcept {
     if (is_context(context)) [[unlikely]] {
+        if (loop->thread->context == context) {  // a call within a call: we are in it already
+            call();
+            return true;
+        }
         PyObject* entered = Py_NewRef(context);
         bool is_known = loop->state->bare_context;
         if (!enter_context(loop->thread, entered, is_known)) {
@@ -138,7 +142,7 @@ bool run_in_context(Loop* loop, PyObject*& context, bool persists, Call call) no
             Py_DECREF(escaped);
         }
         if (pending != nullptr) raise_exception(pending);
-    } else if (persists && loop->scratch.vars() != context) {
+    } else if (persists && !is_context(context) && loop->scratch.vars() != context) {
         Py_XSETREF(context, Py_NewRef(loop->scratch.vars()));
     }
     return true;

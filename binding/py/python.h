@@ -19,6 +19,7 @@ namespace penstock::py {
 constexpr bool kHas312 = PY_VERSION_HEX >= 0x030C0000;
 constexpr bool kHas313 = PY_VERSION_HEX >= 0x030D0000;
 constexpr bool kHas314 = PY_VERSION_HEX >= 0x030E0000;
+constexpr bool kHas315 = PY_VERSION_HEX >= 0x030F0000;
 
 template <class T>
 PyObject* object(T* pointer) noexcept {

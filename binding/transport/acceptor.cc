@@ -93,9 +93,14 @@ void Door::on_accepted(UniqueFd fd, const Address& peer) noexcept {
     Loop* loop = acceptor->loop;
     if (loop->failure != nullptr) return;  // the loop is about to end; the fd closes
     set_current_task(loop, nullptr);
-    bool entered = run_in_context(loop, acceptor->context, false,
-                                  [&] { welcome(acceptor.get(), std::move(fd), peer); });
+    // A copy each: what a factory changes is its connection's.
+    PyObject* context = is_context(acceptor->context) ? PyContext_Copy(acceptor->context)
+                                                      : Py_NewRef(acceptor->context);
+    bool entered = context != nullptr && run_in_context(loop, context, false, [&] {
+                       welcome(acceptor.get(), std::move(fd), peer);
+                   });
     if (!entered) PyErr_WriteUnraisable(object(acceptor.get()));
+    Py_XDECREF(context);
 }
 
 void Door::on_exhausted(int error) noexcept {

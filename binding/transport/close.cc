@@ -12,7 +12,7 @@ bool connection_lost_soon(SocketTransport* transport, PyObject* exception) noexc
     ++transport->lost;
     Ref<> callback = Ref<>::steal(
         PyObject_GetAttr(object(transport), transport->loop->state->str__call_connection_lost));
-    return callback && call_soon(transport->loop, callback.get(), exception);
+    return callback && call_soon(transport, callback.get(), exception);
 }
 
 bool force_close(SocketTransport* transport, PyObject* exception) noexcept {

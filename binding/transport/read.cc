@@ -207,8 +207,7 @@ void read_ready(SocketTransport* transport) noexcept {
 
 bool start_reading(SocketTransport* transport) noexcept {
     Loop* loop = transport->loop;
-    PyObject* context =
-        Scratch::snapshot(current_thread(loop), loop->state->bare_context, loop->state->empty_vars);
+    PyObject* context = watching_context(transport);
     if (context == nullptr) return false;
     Py_XSETREF(transport->read_context, context);
     if (loop->network == nullptr) return check_open(loop);

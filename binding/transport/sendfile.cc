@@ -39,8 +39,7 @@ PyObject* transport_wait_writable(PyObject* self, PyObject*) {
     if (transport->is_closing) return refuse_closed();
     Loop* loop = transport->loop;
     if (!check_open(loop)) return nullptr;
-    PyObject* context =
-        Scratch::snapshot(current_thread(loop), loop->state->bare_context, loop->state->empty_vars);
+    PyObject* context = watching_context(transport);
     if (context == nullptr) return nullptr;
     Py_XSETREF(transport->write_context, context);
     Ref<> future = Ref<>::steal(loop_create_future(object(loop), nullptr));

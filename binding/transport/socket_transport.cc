@@ -95,9 +95,9 @@ bool open_connection(SocketTransport* transport) noexcept {
 bool schedule_start(SocketTransport* transport, PyObject* waiter) noexcept {
     State* state = transport->loop->state;
     Ref<> made = Ref<>::steal(PyObject_GetAttr(transport->protocol, state->str_connection_made));
-    if (!made || !call_soon(transport->loop, made.get(), object(transport))) return false;
+    if (!made || !call_soon(transport, made.get(), object(transport))) return false;
     Ref<> start = Ref<>::steal(PyObject_GetAttr(object(transport), state->str__start));
-    return start && call_soon(transport->loop, start.get(), waiter != nullptr ? waiter : Py_None);
+    return start && call_soon(transport, start.get(), waiter != nullptr ? waiter : Py_None);
 }
 
 namespace {
@@ -221,6 +221,7 @@ int transport_traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(transport->sock);
     Py_VISIT(transport->protocol);
     Py_VISIT(transport->server);
+    Py_VISIT(transport->context);
     Py_VISIT(transport->read_context);
     Py_VISIT(transport->write_context);
     Py_VISIT(transport->drained);
@@ -234,6 +235,7 @@ int transport_clear(PyObject* self) {
     Py_CLEAR(transport->extra);
     Py_CLEAR(transport->protocol);
     Py_CLEAR(transport->server);
+    Py_CLEAR(transport->context);
     Py_CLEAR(transport->read_context);
     Py_CLEAR(transport->write_context);
     Py_CLEAR(transport->drained);
@@ -342,13 +344,22 @@ bool check_base(PyObject* base) noexcept {
 
 }  // namespace
 
-bool call_soon(Loop* loop, PyObject* callback, PyObject* argument) noexcept {
-    PyObject* args[] = {object(loop), callback, argument};
+bool call_soon(SocketTransport* transport, PyObject* callback, PyObject* argument) noexcept {
+    Loop* loop = transport->loop;
+    PyObject* args[] = {object(loop), callback, argument, transport->context};
+    PyObject* names = transport->context != nullptr ? loop->state->context_keyword : nullptr;
     Ref<> handle = Ref<>::steal(
-        loop->is_plain ? loop_call_soon(object(loop), args + 1, 2, nullptr)
+        loop->is_plain ? loop_call_soon(object(loop), args + 1, 2, names)
                        : PyObject_VectorcallMethod(loop->state->str_call_soon, args,
-                                                   3 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr));
+                                                   3 | PY_VECTORCALL_ARGUMENTS_OFFSET, names));
     return static_cast<bool>(handle);
+}
+
+PyObject* watching_context(const SocketTransport* transport) noexcept {
+    if (transport->context != nullptr) return Py_NewRef(transport->context);
+    State* state = transport->loop->state;
+    return Scratch::snapshot(current_thread(transport->loop), state->bare_context,
+                             state->empty_vars);
 }
 
 void settle_hold(SocketTransport* transport) noexcept {
@@ -383,6 +394,10 @@ PyObject* make_socket_transport(Loop* loop, const TransportOptions& options) noe
     if (!transport) return nullptr;
     transport->loop = as_loop(Py_NewRef(object(loop)));
     transport->fd = fd;
+    if (kHas315) {
+        transport->context = PyContext_CopyCurrent();
+        if (transport->context == nullptr) return nullptr;
+    }
     set_default_limits(transport.get());
     if (!fill_extra(transport.get(), options)) return nullptr;
     transport->sock = Py_NewRef(options.sock);

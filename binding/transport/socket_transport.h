@@ -53,6 +53,7 @@ struct SocketTransport {
     PyObject* sock;  // or what a pipe was given as
     PyObject* protocol;
     PyObject* server;         // or nullptr
+    PyObject* context;        // of all its calls, from CPython 3.15 on; nullptr before
     PyObject* read_context;   // the one in which reading was started or resumed
     PyObject* write_context;  // the one in which the queue began to fill
     PyObject* drained;        // the future of who sends a file, while it waits
@@ -116,6 +117,9 @@ template <bool SocketTransport::*Field>
 PyObject* get_flag(PyObject* self, void*) {
     return PyBool_FromLong(as_transport(self)->*Field);
 }
+// The context for what is watched from now on, as a new reference; nullptr with an exception set.
+// As asyncio's: the one of whoever asks for it, from CPython 3.15 on the connection's own.
+PyObject* watching_context(const SocketTransport* transport) noexcept;
 
 // After the interest in the fd has changed. The caller holds a reference.
 void settle_hold(SocketTransport* transport) noexcept;
@@ -178,7 +182,7 @@ void contain(SocketTransport* transport, Loop* loop, const char* message) noexce
 void report_callback(Loop* loop, const char* callback,
                      const char* type = "SocketTransport") noexcept;
 
-// loop.call_soon(callback, argument)
-bool call_soon(Loop* loop, PyObject* callback, PyObject* argument) noexcept;
+// loop.call_soon(callback, argument), in the transport's context if it has one of its own
+bool call_soon(SocketTransport* transport, PyObject* callback, PyObject* argument) noexcept;
 
 }  // namespace penstock::py

@@ -11,6 +11,9 @@
 namespace penstock::py {
 namespace {
 
+constexpr const char* kWrongData =
+    kHas314 ? "data argument must be a bytes, bytearray, or memoryview object, not '%s'"
+            : "data argument must be a bytes-like object, not '%s'";
 constexpr unsigned kLostWritesUntilWarning = 5;  // asyncio's LOG_THRESHOLD_FOR_CONNLOST_WRITES
 
 // The bytes of an argument for the time of a call.
@@ -93,8 +96,7 @@ bool keep(SocketTransport* transport, const View& view, std::size_t sent) noexce
     if (!check_open(loop)) return false;
     Stream& stream = transport->connection->stream;
     if (!stream.is_writing()) {
-        PyObject* context = Scratch::snapshot(current_thread(loop), loop->state->bare_context,
-                                              loop->state->empty_vars);
+        PyObject* context = watching_context(transport);
         if (context == nullptr) return false;
         Py_XSETREF(transport->write_context, context);
     }
@@ -146,9 +148,7 @@ PyObject* transport_write(PyObject* self, PyObject* data) {
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) [[unlikely]]
         return is_pipe(transport)
                    ? PyErr_Format(PyExc_AssertionError, "%R", data)
-                   : PyErr_Format(PyExc_TypeError,
-                                  "data argument must be a bytes-like object, not '%s'",
-                                  Py_TYPE(data)->tp_name);
+                   : PyErr_Format(PyExc_TypeError, kWrongData, Py_TYPE(data)->tp_name);
     if (!can_write(transport, "write")) return nullptr;
     if (PyObject_Size(data) == 0) Py_RETURN_NONE;
     if (PyErr_Occurred()) return nullptr;

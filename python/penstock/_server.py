@@ -10,6 +10,7 @@ Objects".
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import errno
 import socket
 import sys
@@ -195,6 +196,7 @@ class Server(asyncio.AbstractServer):
         self._protocol_factory = protocol_factory
         self._backlog = backlog
         self._closed = closed
+        self._context = contextvars.copy_context()
         self._serving = False
         self._forever: asyncio.Future[None] | None = None
         self._waiters: (
@@ -286,7 +288,11 @@ class Server(asyncio.AbstractServer):
         self._serving = True
         for sock in self._sockets:
             sock.listen(self._backlog)
-            self._loop._listen(sock, self._protocol_factory, self, self._backlog)
+            # What connections start from: the context of whoever starts to serve, as asyncio's,
+            # from CPython 3.15 on that of whoever made the server.
+            newest = sys.version_info >= (3, 15)
+            context = self._context if newest else contextvars.copy_context()
+            context.run(self._loop._listen, sock, self._protocol_factory, self, self._backlog)
 
     def _close(self, keep_open: socket.socket | None = None) -> None:
         sockets, self._sockets = self._sockets, None

@@ -4,6 +4,7 @@ import errno
 import gc
 import resource
 import socket
+import sys
 
 import pytest
 
@@ -42,6 +43,41 @@ async def test_connections_get_a_protocol_each(recorder, until):
     for client in clients:
         client.close()
     await asyncio.gather(*(p.lost for p in made))
+    await finish(server)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 15), reason="CPython 3.15 has brought it")
+async def test_a_connection_starts_from_its_servers_context_and_has_one_of_its_own(recorder, until):
+    seen = []
+
+    def note(name):
+        seen.append((name, variable.get()))
+        variable.set(name)
+
+    def factory():
+        note("factory")
+        return recorder(
+            connection_made=lambda *_: note("made"),
+            data_received=lambda *_: note("data"),
+            connection_lost=lambda *_: note("lost"),
+        )
+
+    variable.set("server")
+    server, address = await serve(factory, start_serving=False)
+    variable.set("serving")
+    await server.start_serving()
+    for _ in range(2):
+        seen.clear()
+        with socket.create_connection(address) as client:
+            client.sendall(b"x")
+            await until(lambda: ("data", "made") in seen)
+        await until(lambda: len(seen) == 4)
+        assert seen == [
+            ("factory", "server"),
+            ("made", "factory"),
+            ("data", "made"),
+            ("lost", "data"),
+        ]
     await finish(server)
 
 

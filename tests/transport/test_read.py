@@ -1,9 +1,12 @@
 import asyncio
+import contextvars
 import os
 import random
 import socket
 
 import pytest
+
+variable = contextvars.ContextVar("variable", default="unset")
 
 
 async def send_all(sock, data):
@@ -123,6 +126,26 @@ async def test_buffered_protocols_read_into_memory_of_their_own(connect, pair):
     assert await protocol.lost is None
     assert protocol.data == data
     assert protocol.hints == {-1}
+
+
+async def test_buffered_protocols_have_one_context_for_all_calls_of_a_read(connect, pair, until):
+    class Resetting(Buffered):
+        def get_buffer(self, sizehint):
+            self.token = variable.set("reading")
+            return super().get_buffer(sizehint)
+
+        def buffer_updated(self, nbytes):
+            super().buffer_updated(nbytes)
+            variable.reset(self.token)
+
+    transport, protocol = await connect(Resetting)
+    for _ in range(3):
+        protocol.data.clear()
+        await send_all(pair[1], b"x")
+        await until(lambda: protocol.data)
+    assert protocol.data == b"x" and not transport.is_closing()
+    transport.close()
+    await protocol.lost
 
 
 def failing(name, value):

@@ -1,6 +1,7 @@
 import asyncio
 import logging
 import socket
+import sys
 
 import pytest
 
@@ -69,13 +70,17 @@ async def test_empty_lines_do_nothing(connect, pair):
 @pytest.mark.parametrize("data", ["text", 1, None, [b"x"]])
 async def test_other_types_are_refused(connect, data):
     transport, protocol = await connect()
-    name = type(data).__name__
-    with pytest.raises(TypeError, match=f"data argument must be a bytes-like object, not '{name}'"):
+    taken = "bytes-like"
+    if sys.version_info >= (3, 14):
+        taken = "bytes, bytearray, or memoryview"
+    message = f"data argument must be a {taken} object, not '{type(data).__name__}'"
+    with pytest.raises(TypeError, match=message):
         transport.write(data)
     transport.close()
     await protocol.lost
 
 
+@pytest.mark.asyncio_until(3, 15)  # it keeps the lines before that one, and sends them much later
 async def test_lines_of_other_types_are_refused_before_anything_is_sent(connect, pair):
     transport, protocol = await connect()
     with pytest.raises(TypeError):
