@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import resource
+import select
 import signal
 import socket
 import subprocess
@@ -94,13 +95,21 @@ def sites() -> Iterator[dict[str, str]]:
 
 
 def debug(command: list[str], answers: list[str]) -> tuple[str, int]:
-    """Runs a program on a terminal and types an answer at each of the debugger's prompts."""
+    """Runs a program on a terminal and types an answer at each of the debugger's prompts.
+
+    Returns what the terminal shows and the exit status; a program that falls silent is killed.
+    """
     pid, terminal = pty.fork()
     if pid == 0:
-        os.execv(command[0], command)
+        # A terminal as plain as it was before CPython 3.14: no colours, no editor of its own.
+        plain = {"PYTHON_COLORS": "0", "PYTHON_BASIC_REPL": "1"}
+        os.execve(command[0], command, os.environ | plain)
     shown, typed = b"", 0
     try:
         while True:
+            if not select.select([terminal], [], [], SECONDS_TO_START)[0]:
+                os.kill(pid, signal.SIGKILL)
+                break
             try:
                 chunk = os.read(terminal, 4096)
             except OSError:
