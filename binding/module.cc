@@ -49,6 +49,7 @@ bool import_asyncio(State* state) noexcept {
         !import_into(state->invalid_state_error, "asyncio.exceptions", "InvalidStateError") ||
         !import_into(state->iscoroutine, "asyncio.coroutines", "iscoroutine") ||
         !import_into(state->extract_stack, "traceback", "extract_stack") ||
+        !import_into(state->extract_short_stack, "asyncio.format_helpers", "extract_stack") ||
         !import_into(state->format_callback_source, "asyncio.format_helpers",
                      "_format_callback_source") ||
         !import_into(state->abstract_handle, "asyncio.events", "Handle") ||
@@ -57,6 +58,11 @@ bool import_asyncio(State* state) noexcept {
         !import_into(state->get_running_loop, "_asyncio", "_get_running_loop") ||
         !import_into(state->register_task, "_asyncio", "_register_task"))
         return false;
+    PyObject* defaults = PyFunction_Check(state->format_callback_source)
+                             ? PyFunction_GetKwDefaults(state->format_callback_source)
+                             : nullptr;
+    state->shows_arguments =
+        defaults != nullptr && PyDict_GetItemString(defaults, "debug") != nullptr;
     if (kHas314)
         return import_if_there(state->future_add_to_awaited_by, "_asyncio",
                                "future_add_to_awaited_by") &&
@@ -218,6 +224,7 @@ void free_module(void* pointer) {
                             &state->invalid_state_error,
                             &state->iscoroutine,
                             &state->extract_stack,
+                            &state->extract_short_stack,
                             &state->format_callback_source,
                             &state->abstract_handle,
                             &state->abstract_timer_handle,

@@ -90,34 +90,13 @@ PyObject* shown_callback(State* state, PyObject* callback, PyObject* context) no
     return shown ? PyTuple_Pack(2, shown.get(), context) : nullptr;
 }
 
-PyObject* get_callbacks(PyObject* self, void*) {
-    State* state = state_of_type(Py_TYPE(self));
-    if (state == nullptr) return nullptr;
-    BaseFuture* future = as_base(self);
-    if (future->callback0 == nullptr && future->callbacks == nullptr) Py_RETURN_NONE;
-    Ref<> list = Ref<>::steal(PyList_New(0));
-    if (!list) return nullptr;
-    if (future->callback0 != nullptr) {
-        Ref<> pair = Ref<>::steal(shown_callback(state, future->callback0, future->context0));
-        if (!pair || PyList_Append(list.get(), pair.get()) < 0) return nullptr;
-    }
-    for (Py_ssize_t i = 0; future->callbacks != nullptr && i < PyList_GET_SIZE(future->callbacks);
-         ++i) {
-        PyObject* kept = PyList_GET_ITEM(future->callbacks, i);
-        Ref<> pair = Ref<>::steal(
-            shown_callback(state, PyTuple_GET_ITEM(kept, 0), PyTuple_GET_ITEM(kept, 1)));
-        if (!pair || PyList_Append(list.get(), pair.get()) < 0) return nullptr;
-    }
-    return list.release();
-}
-
 PyMethodDef methods[] = {
     {"set_result", future_set_result, METH_O, "Mark the future done and set its result."},
     {"result", future_result_method, METH_NOARGS, "Return the result this future represents."},
     {"done", future_done, METH_NOARGS, "Return True if the future is done."},
     {nullptr, nullptr, 0, nullptr}};
 
-PyGetSetDef attributes[] = {{"_callbacks", get_callbacks, nullptr, nullptr, nullptr},
+PyGetSetDef attributes[] = {{"_callbacks", future_callbacks, nullptr, nullptr, nullptr},
                             {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 PyType_Slot slots[] = {
@@ -357,7 +336,8 @@ PyObject* future_set_result(PyObject* self, PyObject* result) {
     State* state = state_of_type(Py_TYPE(self));
     if (state == nullptr) return nullptr;
     Loop* loop = find_native_loop(state, future->loop);
-    if (loop == nullptr || loop->reactor == nullptr) [[unlikely]] {
+    // In debug mode the base's goes through call_soon(), which looks at the thread.
+    if (loop == nullptr || loop->reactor == nullptr || loop->is_debug) [[unlikely]] {
         Ref<> base = Ref<>::steal(PyObject_GetAttrString(object(state->base_future), "set_result"));
         return base ? PyObject_CallFunctionObjArgs(base.get(), self, result, nullptr) : nullptr;
     }
@@ -377,6 +357,27 @@ PyObject* future_result_method(PyObject* self, PyObject*) {
     }
     State* state = state_of_type(Py_TYPE(self));
     return state != nullptr ? future_result(state, future) : nullptr;
+}
+
+PyObject* future_callbacks(PyObject* self, void*) {
+    State* state = state_of_type(Py_TYPE(self));
+    if (state == nullptr) return nullptr;
+    BaseFuture* future = as_base(self);
+    if (future->callback0 == nullptr && future->callbacks == nullptr) Py_RETURN_NONE;
+    Ref<> list = Ref<>::steal(PyList_New(0));
+    if (!list) return nullptr;
+    if (future->callback0 != nullptr) {
+        Ref<> pair = Ref<>::steal(shown_callback(state, future->callback0, future->context0));
+        if (!pair || PyList_Append(list.get(), pair.get()) < 0) return nullptr;
+    }
+    for (Py_ssize_t i = 0; future->callbacks != nullptr && i < PyList_GET_SIZE(future->callbacks);
+         ++i) {
+        PyObject* kept = PyList_GET_ITEM(future->callbacks, i);
+        Ref<> pair = Ref<>::steal(
+            shown_callback(state, PyTuple_GET_ITEM(kept, 0), PyTuple_GET_ITEM(kept, 1)));
+        if (!pair || PyList_Append(list.get(), pair.get()) < 0) return nullptr;
+    }
+    return list.release();
 }
 
 PyObject* future_done(PyObject* self, PyObject*) {

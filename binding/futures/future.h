@@ -60,6 +60,8 @@ PyObject* await_future(PyObject* self);  // tp_iter and am_await of Future and T
 PyObject* future_set_result(PyObject* self, PyObject* result);
 PyObject* future_result_method(PyObject* self, PyObject*);
 PyObject* future_done(PyObject* self, PyObject*);
+// `_callbacks`, for reprs: the bases' own would show a waiting task as itself.
+PyObject* future_callbacks(PyObject* self, void*);
 
 // `loop` where it is a loop of ours and its call_soon() has not been replaced, else nullptr.
 Loop* find_native_loop(State* state, PyObject* loop) noexcept;

@@ -108,7 +108,7 @@ int init(PyObject* self, PyObject* args, PyObject* kwargs) {
         // Another kind of loop: the base does it all.
         return state->base_task->tp_init(self, args, kwargs);
     }
-    if (!check_coroutine(state, coro)) {
+    if (!check_coroutine(state, coro) || !check_thread(loop)) {
         // Nothing was started, so nothing is reported when it goes.
         task->log_destroy_pending = 0;
         return -1;
@@ -252,7 +252,11 @@ PyMethodDef methods[] = {
     {"get_context", get_context, METH_NOARGS, "The contextvars.Context that the task runs in."},
     {nullptr, nullptr, 0, nullptr}};
 
+PyGetSetDef attributes[] = {{"_callbacks", future_callbacks, nullptr, nullptr, nullptr},
+                            {nullptr, nullptr, nullptr, nullptr, nullptr}};
+
 PyType_Slot slots[] = {
+    {Py_tp_getset, attributes},
     {Py_tp_doc, const_cast<char*>("asyncio.Task, stepped natively (see asyncio.Task).")},
     {Py_tp_init, reinterpret_cast<void*>(init)},
     {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
@@ -325,7 +329,7 @@ bool check_coroutine(State* state, PyObject* coro) noexcept {
 PyObject* new_task(Loop* loop, PyObject* coro, PyObject* name, PyObject* context,
                    bool eager_start) noexcept {
     State* state = loop->state;
-    if (!check_coroutine(state, coro)) return nullptr;
+    if (!check_coroutine(state, coro) || !check_thread(loop)) return nullptr;
     PyObject* made = state->free_tasks.pop();
     if (made == nullptr) {
         made = PyObject_GC_New(PyObject, state->task);

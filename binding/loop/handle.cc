@@ -50,7 +50,7 @@ bool fill(Handle* handle, Loop* loop, PyObject* callback, PyObject* const* args,
     handle->callback = Py_NewRef(callback);
     handle->loop = reinterpret_cast<Loop*>(Py_NewRef(object(loop)));
     if (loop->is_debug) [[unlikely]] {
-        handle->source_traceback = PyObject_CallNoArgs(state->extract_stack);
+        handle->source_traceback = PyObject_CallNoArgs(state->extract_short_stack);
         if (handle->source_traceback == nullptr) return false;
     }
     return true;
@@ -97,12 +97,22 @@ PyObject* call(Handle* handle) noexcept {
     return PyObject_Vectorcall(handle->callback, handle->args, handle->arg_count, nullptr);
 }
 
-// "Exception in callback …", as asyncio words it.
-PyObject* failure_message(Handle* handle) noexcept {
+// "function() at file:line", as asyncio words it.
+PyObject* source_of_callback(const Handle* handle) noexcept {
+    State* state = handle->loop->state;
     Ref<> args = Ref<>::steal(args_tuple(handle));
-    if (!args || handle->callback == nullptr) return nullptr;
-    Ref<> source = Ref<>::steal(PyObject_CallFunctionObjArgs(
-        handle->loop->state->format_callback_source, handle->callback, args.get(), nullptr));
+    Ref<> pair = Ref<>::steal(args ? PyTuple_Pack(2, handle->callback, args.get()) : nullptr);
+    if (!pair) return nullptr;
+    bool is_debug = state->shows_arguments && handle->loop->is_debug;
+    Ref<> keywords = Ref<>::steal(is_debug ? Py_BuildValue("{s:O}", "debug", Py_True) : nullptr);
+    if (is_debug && !keywords) return nullptr;
+    return PyObject_Call(state->format_callback_source, pair.get(), keywords.get());
+}
+
+// "Exception in callback …", likewise.
+PyObject* failure_message(Handle* handle) noexcept {
+    if (handle->callback == nullptr) return nullptr;
+    Ref<> source = Ref<>::steal(source_of_callback(handle));
     if (!source) return nullptr;
     return PyUnicode_FromFormat("Exception in callback %U", source.get());
 }
@@ -199,10 +209,7 @@ PyObject* repr(PyObject* self) {
         if (!parts) return nullptr;
     }
     if (handle->callback != nullptr) {
-        Ref<> args = Ref<>::steal(args_tuple(handle));
-        if (!args) return nullptr;
-        Ref<> source = Ref<>::steal(PyObject_CallFunctionObjArgs(
-            handle->loop->state->format_callback_source, handle->callback, args.get(), nullptr));
+        Ref<> source = Ref<>::steal(source_of_callback(handle));
         if (!source) return nullptr;
         parts = Ref<>::steal(PyUnicode_FromFormat("%U %U", parts.get(), source.get()));
         if (!parts) return nullptr;
@@ -417,8 +424,9 @@ void run_handle(Handle* handle) noexcept {
     handle->is_running = false;
     handle->loop->running_handle = outer;
     // Whoever keeps the handle for a later cancel() need not keep alive what it held.
+    // In debug mode it is kept whole, for it may be shown as a slow one.
     bool is_spent = returned && !handle->persists && Py_REFCNT(object(handle)) > 1;
-    if (is_spent || handle->is_cancelled) let_go(handle);
+    if ((is_spent || handle->is_cancelled) && !handle->loop->is_debug) let_go(handle);
 }
 
 void cancel_handle(Handle* handle) noexcept {

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 #include "futures/future.h"
 #include "futures/task.h"
@@ -245,6 +246,26 @@ PyObject* get_ready(PyObject* self, void*) {
     return list;
 }
 
+// Timers in no order, likewise. A sleep() has none.
+PyObject* get_scheduled(PyObject* self, void*) {
+    Loop* loop = as_loop(self);
+    PyObject* list = PyList_New(0);
+    if (list == nullptr || loop->reactor == nullptr) return list;
+    // First of all references: an append may run the collector, and that anything.
+    std::vector<Ref<>> handles;
+    loop->reactor->timers().visit([&](Word word) {
+        if (static_cast<WordKind>(word & kWordKindMask) == WordKind::kHandle)
+            handles.push_back(Ref<>::borrow(reinterpret_cast<PyObject*>(word & ~kWordKindMask)));
+    });
+    for (const Ref<>& handle : handles) {
+        if (PyList_Append(list, handle.get()) < 0) {
+            Py_DECREF(list);
+            return nullptr;
+        }
+    }
+    return list;
+}
+
 // Whose creation the default exception handler tells of in debug mode.
 PyObject* get_current_handle(PyObject* self, void*) {
     Handle* handle = as_loop(self)->running_handle;
@@ -253,6 +274,7 @@ PyObject* get_current_handle(PyObject* self, void*) {
 
 PyGetSetDef attributes[] = {{"_current_handle", get_current_handle, nullptr, nullptr, nullptr},
                             {"_ready", get_ready, nullptr, nullptr, nullptr},
+                            {"_scheduled", get_scheduled, nullptr, nullptr, nullptr},
                             {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 PyMemberDef members[] = {

@@ -87,6 +87,13 @@ inline std::uint64_t current_task_id(const Loop* loop) noexcept {
     return loop->stepping != nullptr ? loop->stepping->record.id : 0;
 }
 
+// False with RuntimeError set where debug mode finds a call from another thread than the one the
+// loop runs in.
+bool check_thread_in_debug(Loop* loop) noexcept;
+inline bool check_thread(Loop* loop) noexcept {
+    return !loop->is_debug || check_thread_in_debug(loop);
+}
+
 // asyncio.current_task() says `task` (or None) from now on: written where it changes.
 void write_current_task(Loop* loop, PyObject* task) noexcept;
 inline void set_current_task(Loop* loop, PyObject* task) noexcept {

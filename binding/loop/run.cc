@@ -5,6 +5,7 @@
 #include "loop/handle.h"
 #include "loop/loop.h"
 #include "loop/sleep.h"
+#include "loop/slow_call.h"
 #include "py/stop_iteration.h"
 #include "py/types.h"
 
@@ -26,28 +27,6 @@ bool is_cancelled(Word word) noexcept {
         case WordKind::kSleep: return is_sleep_over(sleep_of(word));
         default: return false;
     }
-}
-
-// "Executing <…> took 0.123 seconds", as asyncio's debug mode says.
-void report_slow(Loop* loop, PyObject* what, double seconds) noexcept {
-    PyObject* pending = take_exception();
-    Ref<> log = Ref<>::steal(PyImport_ImportModule("asyncio.log"));
-    Ref<> logger = Ref<>::steal(log ? PyObject_GetAttrString(log.get(), "logger") : nullptr);
-    Ref<> base_events =
-        Ref<>::steal(logger ? PyImport_ImportModule("asyncio.base_events") : nullptr);
-    (void)loop;
-    Ref<> text;
-    if (base_events && Py_TYPE(what) == loop->state->handle)
-        text = Ref<>::steal(PyObject_CallMethod(base_events.get(), "_format_handle", "O", what));
-    else if (base_events)
-        text = Ref<>::steal(PyObject_Repr(what));
-    Ref<> duration = Ref<>::steal(text ? PyFloat_FromDouble(seconds) : nullptr);
-    Ref<> done = Ref<>::steal(duration ? PyObject_CallMethod(logger.get(), "warning", "sOO",
-                                                             "Executing %s took %.3f seconds",
-                                                             text.get(), duration.get())
-                                       : nullptr);
-    if (!done) PyErr_WriteUnraisable(what);
-    if (pending != nullptr) raise_exception(pending);
 }
 
 void run_and_drop(Loop* loop, Word word) noexcept {
@@ -76,7 +55,7 @@ void run_timed(Loop* loop, Word word) noexcept {
     TimePoint begin = now();
     run_and_drop(loop, word);
     double seconds = std::chrono::duration<double>(now() - begin).count();
-    if (seconds >= loop->slow_callback_duration) report_slow(loop, what.get(), seconds);
+    if (seconds >= loop->slow_callback_duration) report_slow_call(loop, what.get(), seconds);
 }
 
 class Host {

@@ -76,7 +76,8 @@ struct State {
     PyObject* cancelled_error;
     PyObject* invalid_state_error;
     PyObject* iscoroutine;
-    PyObject* extract_stack;
+    PyObject* extract_stack;        // traceback's, of futures and tasks
+    PyObject* extract_short_stack;  // asyncio's, of handles
     PyObject* format_callback_source;
     PyObject* abstract_handle;        // asyncio.Handle
     PyObject* abstract_timer_handle;  // asyncio.TimerHandle
@@ -97,9 +98,10 @@ struct State {
     PyObject* stop_iteration;   // reused, see py/stop_iteration.h
     PyObject* context_keyword;  // ("context",)
 
-    bool native_task;     // the probe passed: Future and Task are ours
-    bool bare_context;    // the same for Context: see py/context.h
-    PyObject* why_stock;  // str or nullptr: what the probe found
+    bool native_task;      // the probe passed: Future and Task are ours
+    bool bare_context;     // the same for Context: see py/context.h
+    bool shows_arguments;  // in debug mode, of a callback: asyncio since 3.13
+    PyObject* why_stock;   // str or nullptr: what the probe found
 
     Loop* running;                  // the loop that began to run last, and the thread it runs in:
     PyThreadState* running_thread;  // a cache, see running_loop()

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <new>
 
+#include "loop/slow_call.h"
 #include "net/listener.h"
 #include "py/types.h"
 #include "transport/log.h"
@@ -93,6 +94,7 @@ void Door::on_accepted(UniqueFd fd, const Address& peer) noexcept {
     Loop* loop = acceptor->loop;
     if (loop->failure != nullptr) return;  // the loop is about to end; the fd closes
     set_current_task(loop, nullptr);
+    TimedCall timed(loop, object(loop), "_accept_connection", acceptor->factory);
     // A copy each: what a factory changes is its connection's.
     PyObject* context = is_context(acceptor->context) ? PyContext_Copy(acceptor->context)
                                                       : Py_NewRef(acceptor->context);

@@ -3,6 +3,7 @@
 #include <new>
 
 #include "loop/fd_table.h"
+#include "loop/slow_call.h"
 #include "net/address.h"
 #include "net/socket.h"
 #include "py/types.h"
@@ -380,6 +381,7 @@ void Connection::on_readable() noexcept {
     // Whatever waits is reported again in the next turn, or run.
     if (loop->failure != nullptr) return;
     set_current_task(loop, nullptr);
+    TimedCall timed(loop, object(transport.get()), "_read_ready", transport->protocol);
     read_ready(transport.get());
 }
 

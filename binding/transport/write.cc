@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "loop/slow_call.h"
 #include "transport/log.h"
 #include "transport/network.h"
 #include "transport/socket_transport.h"
@@ -205,6 +206,7 @@ void Connection::on_written() noexcept {
     Ref<SocketTransport> transport = Ref<SocketTransport>::borrow(transport_);
     Loop* loop = transport->loop;
     set_current_task(loop, nullptr);
+    TimedCall timed(loop, object(transport.get()), "_write_ready", transport->protocol);
     settle_hold(transport.get());
     bool entered = run_in_context(loop, transport->write_context, true, [&] {
         bool done = maybe_resume_protocol(transport.get());
@@ -222,6 +224,7 @@ void Connection::on_write_error(int error) noexcept {
     Ref<SocketTransport> transport = Ref<SocketTransport>::borrow(transport_);
     Loop* loop = transport->loop;
     set_current_task(loop, nullptr);
+    TimedCall timed(loop, object(transport.get()), "_write_ready", transport->protocol);
     settle_hold(transport.get());
     bool entered = run_in_context(loop, transport->write_context, true, [&] {
         if (!write_failed(transport.get(), error)) report_callback(loop, "_write_ready");

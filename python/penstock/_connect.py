@@ -83,7 +83,8 @@ class Connecting(Sockets):
             )
             transport, protocol = await self._make_connection(protocol_factory, sock, ours=True)
         if self.get_debug():
-            logger.debug("%r connected to %s:%r: (%r, %r)", sock, host, port, transport, protocol)
+            shown = transport.get_extra_info("socket")
+            logger.debug("%r connected to %s:%r: (%r, %r)", shown, host, port, transport, protocol)
         return transport, protocol
 
     async def connect_accepted_socket(
@@ -105,7 +106,8 @@ class Connecting(Sockets):
         refuse_tls(ssl)
         transport, protocol = await self._make_connection(protocol_factory, sock)
         if self.get_debug():
-            logger.debug("%r handled: (%r, %r)", sock, transport, protocol)
+            shown = transport.get_extra_info("socket")
+            logger.debug("%r handled: (%r, %r)", shown, transport, protocol)
         return transport, protocol
 
     async def _make_connection(
