@@ -22,17 +22,16 @@ def main() -> int:
         return 0
     modules = suite.modules(arguments.modules)
     if not modules:
-        parser.error(f"no such module among: {' '.join(suite.CANDIDATES)}")
+        parser.error(f"no such module among: {' '.join(suite.modules())}")
     total: collections.Counter[str] = collections.Counter()
     problems = 0
-    for module in modules:
-        started = time.perf_counter()
-        report = suite.run(module, arguments.loop, arguments.k)
+    started = time.perf_counter()
+    for report in suite.run_all(modules, arguments.loop, arguments.k):
         counts = collections.Counter(report.outcomes.values())
         total += counts
         problems += len(report.problems)
         seconds = time.perf_counter() - started
-        print(f"{module:45} {_said(counts):60} {seconds:6.1f} s", flush=True)
+        print(f"{report.module:45} {_said(counts):60} {seconds:6.1f} s", flush=True)
         for problem in report.problems:
             print(f"  {problem.splitlines()[0]}" if arguments.list else f"\n{problem}")
     print(f"{'all':45} {_said(total)}; problems: {problems}")

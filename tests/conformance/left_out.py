@@ -3,6 +3,8 @@
 A line is: a glob of test ids, the versions of Python it holds for, how the test goes, and why.
 
     fails      it runs, and must fail: an entry that passes is an error
+    stock      it looks behind the public interface of the standard library's loop: it must fail on
+               penstock's, and pass on that one with penstock's Task and Future
     hang       it would run into its time limit, so that it is not run
     crash      it would take the process with it, so that it is not run
     unrelated  it is not about penstock, so that it is not run
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-WAYS = ("fails", "hang", "crash", "unrelated", "machine")
+WAYS = ("fails", "stock", "hang", "crash", "unrelated", "machine")
 
 
 @dataclass(frozen=True)

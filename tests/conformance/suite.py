@@ -4,17 +4,20 @@ A test that crashes or hangs takes its process along; the rest of its module the
 one, so that one such test hides no other.
 """
 
+import concurrent.futures
 import contextlib
 import fnmatch
+import importlib
 import importlib.util
 import json
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,32 +26,10 @@ from . import left_out
 HERE = Path(__file__).parent
 LEFT_OUT = HERE / "left_out.txt"
 
-# 3.11 has no test_eager_task_factory; what a version lacks is not run on it.
-CANDIDATES = (
-    *(
-        f"test.test_asyncio.test_{area}"
-        for area in (
-            "futures",
-            "futures2",
-            "tasks",
-            "eager_task_factory",
-            "taskgroups",
-            "timeouts",
-            "locks",
-            "queues",
-            "waitfor",
-            "runners",
-            "context",
-            "streams",
-            "events",
-            "server",
-            "sendfile",
-            "subprocess",
-        )
-    ),
-    "test.test_context",
-)
+PACKAGE = "test.test_asyncio"
+BESIDES = ("test.test_context",)
 
+AT_A_TIME = 2
 SECONDS_A_MODULE = 300.0
 MOST_RESTARTS = 25
 
@@ -85,10 +66,13 @@ def why_unavailable() -> str | None:
 
 
 def modules(patterns: Iterable[str] = ()) -> list[str]:
-    """Those of the modules that this Python has, or those among them that a pattern names."""
+    """All that this Python has of asyncio's tests, or those among them that a pattern names."""
     if why_unavailable() is not None:
         return []
-    present = [module for module in CANDIDATES if importlib.util.find_spec(module)]
+    package = importlib.import_module(PACKAGE)
+    areas = sorted(found.name for found in pkgutil.iter_modules(package.__path__))
+    present = [f"{PACKAGE}.{area}" for area in areas if area.startswith("test_")]
+    present.extend(BESIDES)
     wanted = [f"*{pattern.removeprefix('test.')}" for pattern in patterns]
     if not wanted:
         return present
@@ -107,43 +91,47 @@ def run(module: str, loop: str, only: str | None = None) -> Report:
         and (loop == "penstock" or entry.way == "machine")
     ]
     chosen = [test for test in everything if only is None or fnmatch.fnmatchcase(test, only)]
-    covered = {test for test in chosen if any(entry.covers(test) for entry in entries)}
+    ways = {test: {entry.way for entry in entries if entry.covers(test)} for test in chosen}
+    for entry in entries:
+        if not any(entry.covers(test) for test in everything):
+            report.problems.append(f"left out, but there is no such test: {entry.pattern}")
 
-    _run_tests([test for test in chosen if test not in covered], loop, report)
-    _check_list(entries, everything, chosen, loop, report)
+    _run_tests([test for test in chosen if not ways[test]], loop, report)
+    still_failing = [test for test in chosen if ways[test] and ways[test] <= {"fails", "stock"}]
+    _check_that_they_fail(still_failing, loop, report)
+    for test in chosen:
+        if ways[test]:
+            report.outcomes[test] = "left out"
+    _run_on_the_stock_loop([test for test in chosen if ways[test] == {"stock"}], report)
     for test in report.failures():
         report.problems.append(f"{report.outcomes[test]}: {test}\n{report.details.get(test, '')}")
     return report
 
 
-def _check_list(
-    entries: list[left_out.Entry],
-    everything: list[str],
-    chosen: list[str],
-    loop: str,
-    report: Report,
-) -> None:
-    """Each entry must name a test, and each test that it leaves out must still fail."""
-    for entry in entries:
-        if not any(entry.covers(test) for test in everything):
-            report.problems.append(f"left out, but there is no such test: {entry.pattern}")
-    still = [
-        test
-        for test in chosen
-        if any(entry.covers(test) and entry.way == "fails" for entry in entries)
-        and all(entry.way == "fails" for entry in entries if entry.covers(test))
-    ]
+def run_all(modules: Iterable[str], loop: str, only: str | None = None) -> Iterator[Report]:
+    """The reports on several modules, in this order; two run at a time."""
+    with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
+        yield from pool.map(lambda module: run(module, loop, only), modules)
+
+
+def _check_that_they_fail(tests: list[str], loop: str, report: Report) -> None:
     trial = Report(report.module)
-    _run_tests(still, loop, trial)
-    for test in still:
+    _run_tests(tests, loop, trial)
+    for test in tests:
         if trial.outcomes.get(test) == "ok":
             report.problems.append(f"left out, but it passes: {test}")
         elif trial.outcomes.get(test) != "failed":
             outcome = trial.outcomes.get(test, "not run")
             report.problems.append(f"left out as one that fails, but: {outcome}: {test}")
-    for test in chosen:
-        if any(entry.covers(test) for entry in entries):
-            report.outcomes[test] = "left out"
+
+
+def _run_on_the_stock_loop(tests: list[str], report: Report) -> None:
+    trial = Report(report.module)
+    _run_tests(tests, "tasks", trial)
+    report.problems.extend(trial.problems)
+    report.details.update(trial.details)
+    for test, outcome in trial.outcomes.items():
+        report.outcomes[test] = "stock loop" if outcome == "ok" else outcome
 
 
 def _collect(module: str, loop: str, report: Report) -> list[str]:

@@ -3,11 +3,12 @@
 Usage: worker.py LOOP MODULE FD. The ids of the tests to run come as a JSON list on standard input;
 null only asks for their names. Reports go to FD, what the tests print where it always goes.
 
-With LOOP `penstock`, every name by which the test modules reach the loop, Task or Future means
-penstock's before the module is imported. What stays as it is:
+With LOOP `tasks`, every name by which the test modules reach Task or Future means penstock's before
+the module is imported; with `penstock` the loop's names do so as well. What stays as it is:
 - classes that the tests name because they are pure Python (`tasks._PyTask`, `futures._PyFuture`);
 - `test_utils.TestLoop` where a test drives its clock or its turns, since no real loop can be driven
-  so. Those tests see penstock's Task and Future on a foreign loop.
+  so, and what stands on it: the standard library's own transports and child watchers, over mocks.
+  Those tests see penstock's Task and Future on a foreign loop.
 """
 
 import asyncio
@@ -88,10 +89,9 @@ def name(test: unittest.TestCase) -> str:
     return test.id().removeprefix("test.")
 
 
-def use_penstock() -> None:
+def use_tasks() -> None:
     import penstock
 
-    penstock.install()
     for home, public, native in (
         (asyncio.tasks, "Task", "_CTask"),
         (asyncio.futures, "Future", "_CFuture"),
@@ -100,6 +100,11 @@ def use_penstock() -> None:
         for module, attribute in ((asyncio, public), (home, public), (home, native)):
             setattr(module, attribute, ours)
 
+
+def use_loop() -> None:
+    import penstock
+
+    penstock.install()
     utils = importlib.import_module("test.test_asyncio.utils")
     stock_test_loop = utils.TestCase.new_test_loop
 
@@ -113,10 +118,28 @@ def use_penstock() -> None:
     utils.TestCase.new_test_loop = new_test_loop
 
 
+# Their tests make the loop from asyncio's base class, which TestLoop derives from.
+ON_BASE_LOOP = ("test_base_events", "test_pep492", "test_runners")
+# Their tests of the standard library's transports and watchers call methods that only TestLoop has.
+ON_TEST_LOOP = ("test_proactor_events", "test_selector_events", "test_unix_events")
+
+
+def before_import(module_name: str) -> None:
+    import penstock
+
+    if module_name.rpartition(".")[2] in ON_BASE_LOOP:
+        for module in (asyncio, asyncio.base_events):
+            module.BaseEventLoop = penstock.Loop  # type: ignore[attr-defined,misc]
+
+
 def drives_the_loop_by_hand(test: unittest.TestCase) -> bool:
     """Whether a test calls `_run_once` or reads `_ready`, instead of running the loop."""
     return (
-        any(base.__name__ == "GatherTestsBase" for base in type(test).__mro__)
+        type(test).__module__.rpartition(".")[2] in ON_TEST_LOOP
+        or any(
+            base.__name__ in ("GatherTestsBase", "SubprocessTransportTests")
+            for base in type(test).__mro__
+        )
         or test._testMethodName == "test_log_destroyed_pending_task"
     )
 
@@ -149,14 +172,22 @@ def main() -> None:
 
     # As regrtest has it: nothing that goes to the network.
     support.use_resources = {"cpu": None, "walltime": None}
+    if loop != "asyncio":
+        use_tasks()
     if loop == "penstock":
-        use_penstock()
-    module = importlib.import_module(module_name)
+        use_loop()
+        before_import(module_name)
+    reporter = Reporter(reports)
+    try:
+        module = importlib.import_module(module_name)
+    except unittest.SkipTest as skipped:  # the modules about Windows
+        reporter.say(tests=[], reason=str(skipped))
+        reporter.say(finished=True)
+        return
     if loop == "penstock":
         after_import(module)
 
     suite = unittest.defaultTestLoader.loadTestsFromModule(module)
-    reporter = Reporter(reports)
     if wanted is None:
         reporter.say(tests=[name(test) for test in flatten(suite)])
     else:
