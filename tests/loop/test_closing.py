@@ -11,11 +11,14 @@ import contextlib
 import gc
 import os
 import random
+import ssl
 import sys
 import warnings
 import weakref
 
+import penstock
 import pytest
+import trustme
 
 ORDERS = 20
 STEPS = 25
@@ -47,6 +50,33 @@ class Tcp:
 
     async def connect(self, factory, server):
         await asyncio.get_running_loop().create_connection(factory, *self.address)
+
+
+class Unix:
+    def __init__(self, directory):
+        self.path = directory / "socket"
+
+    async def listen(self, factory):
+        return await asyncio.get_running_loop().create_unix_server(factory, self.path)
+
+    async def connect(self, factory, server):
+        await asyncio.get_running_loop().create_unix_connection(factory, self.path)
+
+
+class Tls(Tcp):
+    def __init__(self, contexts):
+        self.contexts = contexts
+
+    async def listen(self, factory):
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(factory, "127.0.0.1", 0, ssl=self.contexts[0])
+        self.address = server.sockets[0].getsockname()
+        return server
+
+    async def connect(self, factory, server):
+        loop = asyncio.get_running_loop()
+        options = {"ssl": self.contexts[1], "server_hostname": "localhost"}
+        await loop.create_connection(factory, *self.address, **options)
 
 
 class Witness(asyncio.Protocol):
@@ -279,9 +309,23 @@ class World:
                 assert protocol.calls.count("connection_lost") == 1, protocol.calls
 
 
-@pytest.fixture
-def place():
-    return Tcp()
+@pytest.fixture(scope="session")
+def contexts():
+    """Of a server and of its clients."""
+    authority = trustme.CA()
+    contexts = [ssl.SSLContext(kind) for kind in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT)]
+    authority.issue_cert("localhost").configure_cert(contexts[0])
+    authority.configure_trust(contexts[1])
+    return contexts
+
+
+@pytest.fixture(params=["tcp", "unix", "tls"])
+def place(request, tmp_path, new_loop):
+    if request.param == "tls":
+        if new_loop is not penstock.new_event_loop:
+            pytest.skip("asyncio's raise AttributeError once they are closed, or wait for ever")
+        return Tls(request.getfixturevalue("contexts"))
+    return Unix(tmp_path) if request.param == "unix" else Tcp()
 
 
 @pytest.mark.parametrize("seed", range(ORDERS))
