@@ -516,6 +516,7 @@ def test_a_task_factory(loop):
     assert loop.run_until_complete(value(4)) == 4
 
 
+@pytest.mark.memory
 def test_a_million_tasks_leave_nothing(new_loop):
     if new_loop is not sys.modules["penstock"].new_event_loop:
         pytest.skip("a matter of our free lists")

@@ -233,6 +233,7 @@ async def test_nothing_is_collected_too_early(connect, pair, until):
     assert await lost is None
 
 
+@pytest.mark.memory
 async def test_memory_is_flat(recorder):
     loop = asyncio.get_running_loop()
 
