@@ -1,4 +1,4 @@
-"""Cancelling a call at its n-th suspension, in each of the ways in which a program may come to it."""
+"""Cancelling a call at its n-th suspension, in each of the ways in which it may come about."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -3,19 +3,12 @@
 import asyncio
 import contextlib
 import os
+import pathlib
 import socket
 import tempfile
 
-# Once and a half what a Unix socket takes by default: what is left then fits.
-MORE_THAN_FITS = bytes(320_000)
-
-
-def drain(sock):
-    try:
-        while sock.recv(1 << 20):
-            pass
-    except BlockingIOError:
-        pass
+# More than a Unix socket takes by default.
+MORE_THAN_FITS = bytes(400_000)
 
 
 class Stage:
@@ -24,15 +17,14 @@ class Stage:
     def __init__(self, loop):
         self.loop = loop
         self.props = contextlib.ExitStack()
+        self.tripwire = Tripwire()
+        self.expects = lambda report: False  # what may be told to the exception handler
         self._sockets = []
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exc):
-        self.close()
-
-    def close(self):
         self.props.close()
 
     def own(self, sock):
@@ -64,6 +56,20 @@ class Stage:
             self.socket().connect_ex(listener.getsockname())
         return listener
 
+    def sink(self, sock):
+        """Have the loop read from `sock`, and return what reads all that is there at once."""
+
+        def drain():
+            try:
+                while sock.recv(1 << 20):
+                    pass
+            except BlockingIOError:
+                pass
+
+        self.loop.add_reader(sock, drain)
+        self.props.callback(self.loop.remove_reader, sock)
+        return drain
+
     def unused_port(self):
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
@@ -72,11 +78,10 @@ class Stage:
     def folder(self):
         return self.props.enter_context(tempfile.TemporaryDirectory())
 
-    def file(self, size):
-        file = self.props.enter_context(tempfile.TemporaryFile())
-        file.write(bytes(size))
-        file.seek(0)
-        return file
+    def file(self, content):
+        path = pathlib.Path(self.folder(), "file")
+        path.write_bytes(content)
+        return self.props.enter_context(path.open("rb"))
 
     def pipe(self):
         """The two ends as files, unbuffered."""
@@ -135,16 +140,21 @@ class Tripwire:
     """Descriptors opened right after a cancellation: they get the numbers that it has freed, and a
     late second close would hit them."""
 
-    def __enter__(self):
-        self._pairs = [socket.socketpair() for _ in range(2)]
-        self.fds = {sock.fileno() for pair in self._pairs for sock in pair}
-        return self
+    def __init__(self):
+        self._pairs = []
+        self.fds = set()
 
-    def __exit__(self, *exc):
-        for sock in (sock for pair in self._pairs for sock in pair):
-            sock.close()
+    def set(self):
+        if not self._pairs:
+            self._pairs = [socket.socketpair() for _ in range(2)]
+            self.fds = {sock.fileno() for pair in self._pairs for sock in pair}
 
     def check(self):
         for near, far in self._pairs:
             near.send(b"x")
             assert far.recv(10) == b"x"
+
+    def close(self):
+        for pair in self._pairs:
+            for sock in pair:
+                sock.close()

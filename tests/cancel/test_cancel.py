@@ -11,23 +11,21 @@ PENSTOCK_CANCEL_ROUNDS=10000 in the environment cancels each call that many time
 
 import asyncio
 import contextlib
+import functools
 import inspect
-import itertools
-import os
+import sys
 import threading
 import time
-import warnings
 
 import pytest
 
 from . import calls
 from .census import Census, nothing_beyond
+from .company import ROUNDS, Company
 from .cut import HOW, MESSAGE, STUCK, Cut, on_completion, out_of_time
 from .scenario import TABLE
-from .stage import Bystander, Stage, Tripwire
 
-ROUNDS = int(os.environ.get("PENSTOCK_CANCEL_ROUNDS", "1"))
-PATIENCE = 20  # seconds that one attempt may take
+PATIENCE = 10  # seconds that one attempt may take
 
 assert calls.MODULES
 
@@ -49,11 +47,11 @@ def test_cancelled(new_loop, scenario, how):
     if scenario.endless and how is on_completion:
         pytest.skip("it never completes")
     threads = threading.enumerate()
-    cuts = 0
-    while cuts < ROUNDS:
-        made = sum(sweep(new_loop, scenario, how))
-        assert made, "it never suspends: there is nothing to cancel"
-        cuts += made
+    try:
+        made = cut_everywhere(new_loop, scenario, how)
+    except NotImplementedError:
+        pytest.skip(f"this loop has no {scenario.method}()")
+    assert made, "it never suspends: there is nothing to cancel"
     deadline = time.monotonic() + 10
     while set(threading.enumerate()) - set(threads) and time.monotonic() < deadline:
         time.sleep(0.001)
@@ -64,83 +62,56 @@ def is_penstock(new_loop):
     return new_loop.__module__.startswith("penstock")
 
 
-def sweep(new_loop, scenario, how):
-    """Cuts ever later, and yields whether there was something to cut."""
-    ends = range(1) if scenario.endless else itertools.count()
-    if scenario.uses_up_loop:
-        for at in ends:
-            with Company(new_loop) as company:
-                has_cut = company.attempt(scenario, at, how)
-            yield has_cut
-            if not has_cut:
-                return
-        return
-    with Company(new_loop) as company:
-        for at in ends:
-            has_cut = company.attempt(scenario, at, how)
-            yield has_cut
-            if not has_cut:
-                return
+def cut_everywhere(new_loop, scenario, how):
+    """Cuts ever later until the call gets through, again and again; how often there was a cut."""
+    cuts = at = 0
+    company = None
+    with contextlib.ExitStack() as companies:
+        while True:
+            if company is None or scenario.uses_up_loop:
+                companies.close()
+                company = companies.enter_context(Company(new_loop))
+            has_cut = company.perform(functools.partial(attempt, scenario, at, how))
+            cuts += has_cut
+            at += 1
+            if not has_cut or scenario.endless:
+                if not ROUNDS > cuts > 0:
+                    return cuts
+                at = 0
 
 
-class Company:
-    """A loop and the bystander that lives on it."""
-
-    def __init__(self, new_loop):
-        self._runner = asyncio.Runner(loop_factory=new_loop)
-        self._bystander = Bystander()
-
-    def __enter__(self):
-        self._runner.__enter__()
-        self._runner.run(self._bystander.open())
-        return self
-
-    def __exit__(self, *exc):
-        self._runner.run(self._bystander.close())
-        self._runner.__exit__(*exc)
-
-    def attempt(self, scenario, at, how):
-        """Whether the call suspended often enough to be cut."""
-        return self._runner.run(attempt(scenario, at, how, self._bystander))
-
-
-async def attempt(scenario, at, how, bystander):
+async def attempt(scenario, at, how, stage):
+    """Whether the call suspended often enough to be cut."""
     loop = asyncio.get_running_loop()
-    reports = []
-    loop.set_exception_handler(lambda _, context: reports.append(context))
-    first = Census.take(loop)
-    with contextlib.ExitStack() as afterwards, warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        stage = afterwards.enter_context(Stage(loop))
-        play = scenario.play(stage)
-        try:
-            call = await anext(play)
-            call, feed = call if isinstance(call, tuple) else (call, None)
-            for _ in range(3):
-                await asyncio.sleep(0)
-            before = Census.take(loop)
-            cut = Cut(call, at, how, feed)
-            has_cut, result = await perform(cut, how)
-            tripwire = afterwards.enter_context(Tripwire())
-            if has_cut:
-                await nothing_beyond(before, tripwire.fds)
-            stage.check()
-            await bystander.check()
-            with contextlib.suppress(StopAsyncIteration):
-                await play.asend(result)
-            del result
-        finally:
-            await play.aclose()
-            stage.close()
-        await nothing_beyond(first, tripwire.fds)
-        tripwire.check()
-        await bystander.check()
-    assert reports == [], "reported to the exception handler"
-    assert [str(warning.message) for warning in caught] == []
+    play = scenario.play(stage)
+    try:
+        call = await begin(play)
+        call, feed = call if isinstance(call, tuple) else (call, None)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        before = Census.take(loop)
+        has_cut, result = await outcome(Cut(call, at, how, feed), how)
+        stage.tripwire.set()
+        if has_cut:
+            await nothing_beyond(before, stage.tripwire.fds)
+        with contextlib.suppress(StopAsyncIteration):
+            await play.asend(result)
+    finally:
+        await play.aclose()
     return has_cut
 
 
-async def perform(cut, how):
+def begin(play):
+    """anext(play), unseen by the loop, for shutdown_asyncgens() would close it."""
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return anext(play)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
+async def outcome(cut, how):
     task = asyncio.create_task(cut.run())
     watchdog = asyncio.get_running_loop().call_later(PATIENCE, task.cancel, STUCK)
     try:

@@ -1,5 +1,29 @@
 """The calls that are cancelled, by family; importing a module puts them into the table."""
 
-from . import connections, servers, sockets, streams, threads
+from . import (
+    connections,
+    datagrams,
+    files,
+    pipes,
+    processes,
+    servers,
+    sockets,
+    streams,
+    threads,
+    tls,
+    unix,
+)
 
-MODULES = [connections, servers, sockets, streams, threads]
+MODULES = [
+    connections,
+    datagrams,
+    files,
+    pipes,
+    processes,
+    servers,
+    sockets,
+    streams,
+    threads,
+    tls,
+    unix,
+]

@@ -48,9 +48,7 @@ async def on_a_socket(stage):
 
 @scenario("Server.start_serving")
 async def start_serving(stage):
-    server = await stage.loop.create_server(
-        asyncio.Protocol, "127.0.0.1", 0, start_serving=False
-    )
+    server = await stage.loop.create_server(asyncio.Protocol, "127.0.0.1", 0, start_serving=False)
 
     async def start():
         try:
@@ -63,9 +61,7 @@ async def start_serving(stage):
 
 @scenario("Server.serve_forever", endless=True)
 async def serve_forever(stage):
-    server = await stage.loop.create_server(
-        asyncio.Protocol, "127.0.0.1", 0, start_serving=False
-    )
+    server = await stage.loop.create_server(asyncio.Protocol, "127.0.0.1", 0, start_serving=False)
     yield server.serve_forever()
     assert not server.is_serving()
 

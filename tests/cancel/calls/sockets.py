@@ -1,7 +1,7 @@
 """sock_*: sockets of the caller's own, which stay the caller's."""
 
 from ..scenario import scenario
-from ..stage import MORE_THAN_FITS, drain
+from ..stage import MORE_THAN_FITS
 
 
 @scenario("sock_recv")
@@ -19,7 +19,7 @@ async def sock_recv_into(stage):
 @scenario("sock_sendall")
 async def sock_sendall(stage):
     near, far = stage.pair()
-    yield stage.loop.sock_sendall(near, MORE_THAN_FITS), lambda: drain(far)
+    yield stage.loop.sock_sendall(near, MORE_THAN_FITS), stage.sink(far)
 
 
 @scenario("sock_accept", asyncio_fails="it loses what it accepted in the turn of the cancellation")

@@ -4,7 +4,6 @@ import asyncio
 
 from ..scenario import scenario
 from ..stage import MORE_THAN_FITS
-from ..stage import drain as empty
 
 
 async def close(writer):
@@ -54,8 +53,12 @@ for name, read in {
 async def drain(stage):
     near, far = stage.pair()
     _, writer = await asyncio.open_connection(sock=near)
-    writer.write(MORE_THAN_FITS)
-    yield writer.drain(), lambda: empty(far)
+
+    async def write():
+        writer.write(MORE_THAN_FITS)
+        await writer.drain()
+
+    yield write(), stage.sink(far)
     writer.transport.abort()
     await asyncio.sleep(0)
 
