@@ -60,11 +60,9 @@ class Stage:
         """Have the loop read from `sock`, and return what reads all that is there at once."""
 
         def drain():
-            try:
+            with contextlib.suppress(OSError):  # there is no more, or the loop's end was reset
                 while sock.recv(1 << 20):
                     pass
-            except BlockingIOError:
-                pass
 
         self.loop.add_reader(sock, drain)
         self.props.callback(self.loop.remove_reader, sock)

@@ -21,7 +21,7 @@ import pytest
 
 from . import calls
 from .census import Census, nothing_beyond
-from .company import ROUNDS, Company
+from .company import ROUNDS, Company, is_penstock
 from .cut import HOW, MESSAGE, STUCK, Cut, on_completion, out_of_time
 from .scenario import TABLE
 
@@ -56,10 +56,6 @@ def test_cancelled(new_loop, scenario, how):
     while set(threading.enumerate()) - set(threads) and time.monotonic() < deadline:
         time.sleep(0.001)
     assert set(threading.enumerate()) <= set(threads)
-
-
-def is_penstock(new_loop):
-    return new_loop.__module__.startswith("penstock")
 
 
 def cut_everywhere(new_loop, scenario, how):
