@@ -1,0 +1,309 @@
+"""Every native type gives back what it holds: by its last reference, and out of a cycle.
+
+A maker returns an object that holds the tracer. Each runs on asyncio too, whose types hold the
+same.
+"""
+
+import asyncio
+import gc
+import importlib.util
+import socket
+import sys
+import warnings
+import weakref
+from collections import Counter
+
+import penstock
+import pytest
+from penstock import _core
+
+NATIVE = {
+    "Acceptor",
+    "CoroutineFunction",
+    "Future",
+    "FutureIter",
+    "Handle",
+    "Loop",
+    "Sleep",
+    "SocketTransport",
+    "Task",
+    "TimerHandle",
+}
+
+
+class Tracer:
+    """What is held; as a callback, as a result, as an argument."""
+
+    def __call__(self, *args):
+        pass
+
+    def __int__(self):
+        return 0
+
+    async def run(self):
+        return self
+
+
+def future(loop, tracer):
+    made = loop.create_future()
+    made.set_result(tracer)
+    return made
+
+
+def future_with_callback(loop, tracer):
+    made = loop.create_future()
+    made.add_done_callback(tracer)
+    return made
+
+
+def future_with_exception(loop, tracer):
+    made = loop.create_future()
+    made.set_exception(ValueError(tracer))
+    made.exception()
+    return made
+
+
+def future_cancelled(loop, tracer):
+    made = loop.create_future()
+    made.cancel(tracer)
+    return made
+
+
+def future_with_attribute(loop, tracer):
+    made = loop.create_future()
+    made.tracer = tracer
+    return made
+
+
+def future_iter(loop, tracer):
+    made = iter(future_with_attribute(loop, tracer))
+    assert next(made) is not None
+    return made
+
+
+def task(loop, tracer):
+    made = loop.create_task(tracer.run())
+    loop.run_until_complete(asyncio.wait([made]))
+    return made
+
+
+def task_with_callback_and_name(loop, tracer):
+    made = loop.create_task(asyncio.sleep(0), name=tracer)
+    made.add_done_callback(tracer)
+    loop.run_until_complete(made)
+    made.tracer = tracer
+    return made
+
+
+def task_that_waits(loop, tracer):
+    async def wait():
+        await tracer.gate
+
+    tracer.gate = loop.create_future()
+    made = loop.create_task(wait())
+    made._log_destroy_pending = False
+    loop.run_until_complete(asyncio.sleep(0))
+    made.tracer = tracer
+    return made
+
+
+def handle(loop, tracer):
+    made = loop.call_soon(tracer, tracer)
+    loop.run_until_complete(asyncio.sleep(0))
+    return made
+
+
+def handle_cancelled(loop, tracer):
+    made = loop.call_soon(tracer, tracer)
+    made.cancel()
+    loop.run_until_complete(asyncio.sleep(0))
+    return made
+
+
+def timer_handle(loop, tracer):
+    made = loop.call_later(0, tracer, tracer)
+    loop.run_until_complete(asyncio.sleep(0.001))
+    return made
+
+
+def sleep(_, tracer):
+    made = asyncio.sleep(0, tracer)
+    made.send(None)
+    return made
+
+
+def native_sleep(_, tracer):
+    made = _core.sleep(0, tracer)
+    made.send(None)
+    return made
+
+
+MAKERS = [
+    future,
+    future_with_callback,
+    future_with_exception,
+    future_cancelled,
+    future_with_attribute,
+    future_iter,
+    task,
+    task_with_callback_and_name,
+    task_that_waits,
+    handle,
+    handle_cancelled,
+    timer_handle,
+    sleep,
+    native_sleep,
+]
+
+
+@pytest.fixture(autouse=True)
+def _no_native_object_is_left():
+    before = natives()
+    yield
+    assert natives() - before == Counter()
+
+
+def natives():
+    gc.collect()
+    return Counter(
+        kind.__name__
+        for kind in map(type, gc.get_objects())
+        if kind.__module__ == "penstock._core" and kind.__name__ in NATIVE
+    )
+
+
+@pytest.mark.parametrize("make", [make for make in MAKERS if make is not task_that_waits])
+def test_by_its_last_reference(loop, make):
+    gc.disable()
+    try:
+        tracer = Tracer()
+        gone = weakref.ref(tracer)
+        made = make(loop, tracer)
+        tracer.__dict__.clear()
+        del tracer
+        del made
+        loop.run_until_complete(asyncio.sleep(0))
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_out_of_a_cycle(loop, make):
+    tracer = Tracer()
+    gone = weakref.ref(tracer)
+    tracer.holder = make(loop, tracer)
+    del tracer
+    loop.run_until_complete(asyncio.sleep(0))
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_thousand_of_them(loop, make):
+    tracer = Tracer()
+    before = sys.getrefcount(tracer)
+    for _ in range(20 if make is timer_handle else 1000):
+        make(loop, tracer)
+        tracer.__dict__.clear()
+    loop.run_until_complete(asyncio.sleep(0))
+    gc.collect()
+    assert sys.getrefcount(tracer) == before
+
+
+def schedule(loop, tracer):
+    loop.call_soon(tracer)
+    loop.call_soon_threadsafe(tracer)
+
+
+def start_timers(loop, tracer):
+    loop.call_later(1000, tracer)
+    loop.call_later(1000, tracer).cancel()
+
+
+def watch(loop, tracer):
+    tracer.pair = socket.socketpair()
+    loop.add_reader(tracer.pair[0], tracer)
+    loop.add_writer(tracer.pair[0], tracer)
+
+
+def start_tasks(loop, tracer):
+    async def nap():
+        await asyncio.sleep(1000, tracer)
+
+    async def native_nap():
+        await _core.sleep(1000, tracer)
+
+    for coroutine in (nap(), native_nap()):
+        loop.create_task(coroutine)._log_destroy_pending = False
+    loop.run_until_complete(asyncio.sleep(0))
+
+
+def remember(loop, tracer):
+    loop.set_exception_handler(tracer)
+    loop.set_task_factory(tracer)
+    loop.set_task_factory(None)
+    loop.anything = tracer
+
+
+def connect(loop, tracer):
+    class Holds(asyncio.Protocol):
+        held = tracer
+
+    tracer.pair = socket.socketpair()
+    tracer.pair[0].setblocking(False)
+    tracer.transport, _ = loop.run_until_complete(
+        loop.create_connection(Holds, sock=tracer.pair[0])
+    )
+
+
+def serve(loop, tracer):
+    tracer.server = loop.run_until_complete(loop.create_server(tracer, "127.0.0.1", 0))
+
+
+@pytest.mark.parametrize(
+    "fill", [schedule, start_timers, watch, start_tasks, remember, connect, serve]
+)
+@pytest.mark.parametrize("is_closed", [True, False], ids=["closed", "lost"])
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::RuntimeWarning")
+def test_a_loop_and_all_that_it_holds(new_loop, fill, is_closed):
+    if not is_closed and new_loop is not penstock.new_event_loop:
+        pytest.skip("asyncio's is closed by its finalizer as well, and is no matter here")
+    loop = new_loop()
+    tracer = Tracer()
+    tracer.loop = loop
+    gone, loop_gone = weakref.ref(tracer), weakref.ref(loop)
+    fill(loop, tracer)
+    if is_closed:
+        loop.close()
+    del loop, tracer
+    gc.collect()
+    gc.collect()  # what came back from a finalizer
+    assert gone() is None and loop_gone() is None
+
+
+def test_a_server_that_is_closed_lets_its_factory_go(loop):
+    tracer = Tracer()
+    gone = weakref.ref(tracer)
+    server = loop.run_until_complete(loop.create_server(tracer, "127.0.0.1", 0))
+    tracer.server = server
+    server.close()
+    del server, tracer
+    loop.run_until_complete(asyncio.sleep(0))
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_module_of_its_own_and_all_its_types():
+    """As in a subinterpreter: what the module has made, its functions and types, goes with it."""
+    spec = importlib.util.spec_from_file_location(_core.__name__, _core.__file__)
+    module = importlib.util.module_from_spec(spec)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        spec.loader.exec_module(module)
+    assert module is not _core and module.Task is not _core.Task
+    things = [module.sleep, module.Loop, module.Task, module.Future]
+    gone = [weakref.ref(thing) for thing in things]
+    del module, things, spec
+    gc.collect()
+    assert [reference() for reference in gone if reference() is not None] == []
