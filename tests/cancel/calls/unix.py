@@ -22,14 +22,6 @@ async def to_a_path(stage):
     await close((yield stage.loop.create_unix_connection(asyncio.Protocol, path)))
 
 
-@scenario("create_unix_connection", endless=True)
-async def without_answer(stage):
-    sock = listener(stage)
-    sock.listen(0)
-    stage.socket(socket.AF_UNIX).connect(sock.getsockname())
-    yield stage.loop.create_unix_connection(asyncio.Protocol, sock.getsockname())
-
-
 @scenario("create_unix_connection")
 async def of_a_socket(stage):
     near, _ = stage.pair()
