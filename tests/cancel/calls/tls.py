@@ -138,4 +138,4 @@ async def while_a_client_shakes_hands(stage):
     client.connect_ex(server.sockets[0].getsockname())
     for _ in range(3):
         await asyncio.sleep(0)
-    yield server.serve_forever(), lambda: client.shutdown(socket.SHUT_RDWR)
+    yield server.serve_forever(), client.close
