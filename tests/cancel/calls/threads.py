@@ -54,6 +54,6 @@ async def shutdown_asyncgens(stage):
 )
 async def shutdown_default_executor(stage):
     # Not for ever: cancelled, asyncio joins the threads all the same, and blocks meanwhile.
-    job = stage.loop.run_in_executor(None, time.sleep, 0.05)
+    job = stage.loop.run_in_executor(None, time.sleep, 0.01)
     yield stage.loop.shutdown_default_executor()
     await job
