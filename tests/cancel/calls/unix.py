@@ -1,6 +1,7 @@
 """Unix sockets."""
 
 import asyncio
+import pathlib
 import socket
 
 from ..scenario import scenario
@@ -30,8 +31,10 @@ async def of_a_socket(stage):
 
 @scenario("create_unix_server", asyncio_fails=LEAKS)
 async def at_a_path(stage):
-    path = f"{stage.folder()}/socket"
-    await close_server((yield stage.loop.create_unix_server(asyncio.Protocol, path)))
+    path = pathlib.Path(stage.folder(), "socket")
+    server = yield stage.loop.create_unix_server(asyncio.Protocol, path, cleanup_socket=True)
+    await close_server(server)
+    assert not path.exists()
 
 
 @scenario("create_unix_server", asyncio_fails=LEAKS)
