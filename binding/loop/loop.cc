@@ -253,10 +253,16 @@ PyObject* get_scheduled(PyObject* self, void*) {
     if (list == nullptr || loop->reactor == nullptr) return list;
     // First of all references: an append may run the collector, and that anything.
     std::vector<Ref<>> handles;
-    loop->reactor->timers().visit([&](Word word) {
-        if (static_cast<WordKind>(word & kWordKindMask) == WordKind::kHandle)
-            handles.push_back(Ref<>::borrow(reinterpret_cast<PyObject*>(word & ~kWordKindMask)));
-    });
+    try {
+        loop->reactor->timers().visit([&](Word word) {
+            if (static_cast<WordKind>(word & kWordKindMask) == WordKind::kHandle)
+                handles.push_back(
+                    Ref<>::borrow(reinterpret_cast<PyObject*>(word & ~kWordKindMask)));
+        });
+    } catch (const std::bad_alloc&) {
+        Py_DECREF(list);
+        return PyErr_NoMemory();
+    }
     for (const Ref<>& handle : handles) {
         if (PyList_Append(list, handle.get()) < 0) {
             Py_DECREF(list);
