@@ -1,6 +1,6 @@
 """Measure penstock beside asyncio and, if it is installed, uvloop, on this interpreter.
 
-python benchmarks/run.py [--only scheduling,memory,echo] [--rounds N] [--quick] [--readme]
+python benchmarks/run.py [--only scheduling,echo,tls,memory] [--rounds N] [--quick] [--readme]
 
 Writes benchmarks/RESULTS.md. Takes some ten minutes; --quick, which only shows that everything
 works, a few seconds a round.
@@ -19,12 +19,14 @@ import machine
 import memory
 import report
 import scheduling
+import tls
 from rounds import Table
 
 HERE = Path(__file__).resolve().parent
 AREAS: dict[str, Callable[[int, bool], list[Table]]] = {
     "scheduling": scheduling.measure,
     "echo": echo.measure,
+    "tls": tls.measure,
     "memory": memory.measure,
 }
 

@@ -16,6 +16,7 @@
 #include "py/outermost.h"
 #include "py/types.h"
 #include "transport/methods.h"
+#include "transport/tls_library.h"
 
 namespace penstock::py {
 namespace {
@@ -185,7 +186,8 @@ int traverse(PyObject* module, visitproc visit, void* arg) {
     for (PyTypeObject* type :
          {state->future, state->task, state->future_iter, state->handle, state->timer_handle,
           state->loop, state->sleep, state->coroutine_function, state->transport, state->read_pipe,
-          state->write_pipe, state->acceptor, state->base_future, state->base_task})
+          state->write_pipe, state->acceptor, state->tls_transport, state->base_future,
+          state->base_task})
         Py_VISIT(object(type));
     Py_VISIT(state->current_tasks);
     Py_VISIT(state->coroutine_types);
@@ -214,11 +216,12 @@ void free_module(void* pointer) {
     clear(module);
     State* state = state_of(module);
     if (state == nullptr) return;
+    delete std::exchange(state->tls, nullptr);
     for (PyTypeObject** type :
          {&state->future, &state->task, &state->future_iter, &state->handle, &state->timer_handle,
           &state->loop, &state->sleep, &state->coroutine_function, &state->transport,
-          &state->read_pipe, &state->write_pipe, &state->acceptor, &state->base_future,
-          &state->base_task})
+          &state->read_pipe, &state->write_pipe, &state->acceptor, &state->tls_transport,
+          &state->base_future, &state->base_task})
         Py_CLEAR(*type);
     for (PyObject** kept : {&state->cancelled_error,
                             &state->invalid_state_error,
@@ -259,6 +262,8 @@ PyMethodDef functions[] = {
      "function(*args), which finds no frames above its own."},
     {"live_tasks", live_tasks, METH_NOARGS,
      "All native tasks that are not done (below CPython 3.14)."},
+    {"tls_path", tls_path, METH_NOARGS,
+     "Whether TLS drives OpenSSL directly, and why not or None."},
     {"task_record", task_record, METH_O,
      "What a task remembers of itself, or None for a foreign one."},
     {nullptr, nullptr, 0, nullptr}};

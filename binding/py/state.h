@@ -15,6 +15,7 @@ namespace penstock::py {
     NAME(asyncio)                  \
     NAME(_asyncio_future_blocking) \
     NAME(_attach)                  \
+    NAME(_begin)                   \
     NAME(buffer_updated)           \
     NAME(_call_connection_lost)    \
     NAME(call_exception_handler)   \
@@ -37,6 +38,7 @@ namespace penstock::py {
     NAME(get_loop)                 \
     NAME(_loop)                    \
     NAME(loop)                     \
+    NAME(_lost)                    \
     NAME(msg)                      \
     NAME(name)                     \
     NAME(pause_writing)            \
@@ -54,6 +56,8 @@ namespace penstock::py {
     NAME(_start)                   \
     NAME(throw_)
 
+struct TlsLibrary;
+
 struct State {
     PyObject* module;  // borrowed: it owns us
 
@@ -70,6 +74,8 @@ struct State {
     PyTypeObject* read_pipe;
     PyTypeObject* write_pipe;
     PyTypeObject* acceptor;
+    PyTypeObject* tls_transport;
+    TlsLibrary* tls;  // nullptr until TLS is first used
 
     PyTypeObject* base_future;  // _asyncio's, or asyncio's where there is no C module
     PyTypeObject* base_task;

@@ -13,6 +13,7 @@
 #include "transport/network.h"
 #include "transport/sockaddr.h"
 #include "transport/socket_transport.h"
+#include "transport/tls_transport.h"
 
 namespace penstock::py {
 namespace {
@@ -42,6 +43,7 @@ struct Acceptor {
     PyObject* factory;
     PyObject* server;
     PyObject* context;  // the one in which serving was started
+    PyObject* tls;      // None, or (SSLContext, handshake timeout, shutdown timeout)
     int family, type, protocol;
 };
 
@@ -64,6 +66,19 @@ PyObject* new_socket(const Acceptor* acceptor, UniqueFd fd) noexcept {
     return sock;
 }
 
+// What the connection's transport calls: the application's protocol, or TLS before it.
+Ref<> first_protocol(const Acceptor* acceptor, PyObject* protocol) noexcept {
+    if (acceptor->tls == Py_None) return Ref<>::borrow(protocol);
+    TlsOptions options{};
+    options.protocol = protocol;
+    options.context = PyTuple_GET_ITEM(acceptor->tls, 0);
+    options.waiter = options.server_hostname = Py_None;
+    options.handshake_timeout = PyTuple_GET_ITEM(acceptor->tls, 1);
+    options.shutdown_timeout = PyTuple_GET_ITEM(acceptor->tls, 2);
+    options.is_server = options.calls_connection_made = options.is_accepted = true;
+    return Ref<>::steal(make_tls_transport(acceptor->loop, options));
+}
+
 // What asyncio does in a task of its own: whatever goes wrong is told in debug mode only.
 void welcome(Acceptor* acceptor, UniqueFd fd, const Address& peer) noexcept {
     Loop* loop = acceptor->loop;
@@ -74,9 +89,10 @@ void welcome(Acceptor* acceptor, UniqueFd fd, const Address& peer) noexcept {
                   sock.get());
     Ref<> protocol, transport;
     if (sock) protocol = Ref<>::steal(PyObject_CallNoArgs(acceptor->factory));
-    if (protocol) {
+    Ref<> first = protocol ? first_protocol(acceptor, protocol.get()) : Ref<>();
+    if (first) {
         transport = Ref<>::steal(make_socket_transport(
-            loop, {sock.get(), protocol.get(), nullptr, nullptr, acceptor->server, address.get()}));
+            loop, {sock.get(), first.get(), nullptr, nullptr, acceptor->server, address.get()}));
     }
     if (transport) return;
     if (take_failure(loop)) return;
@@ -149,6 +165,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(acceptor->factory);
     Py_VISIT(acceptor->server);
     Py_VISIT(acceptor->context);
+    Py_VISIT(acceptor->tls);
     return 0;
 }
 
@@ -160,6 +177,7 @@ int clear(PyObject* self) {
     Py_CLEAR(acceptor->factory);
     Py_CLEAR(acceptor->server);
     Py_CLEAR(acceptor->context);
+    Py_CLEAR(acceptor->tls);
     return 0;
 }
 
@@ -219,9 +237,11 @@ void stop_acceptor(PyObject* acceptor) noexcept {
 
 PyObject* loop_listen(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     Loop* loop = as_loop(self);
-    if (count != 4 || keyword_count(names) != 0) {
+    bool has_tls = count == 5 && PyTuple_Check(args[4]) && PyTuple_GET_SIZE(args[4]) == 3;
+    if (count < 4 || (count == 5 && !has_tls && args[4] != Py_None) || count > 5 ||
+        keyword_count(names) != 0) {
         PyErr_SetString(PyExc_TypeError,
-                        "_listen() takes sock, protocol_factory, server and backlog");
+                        "_listen() takes sock, protocol_factory, server, backlog and tls");
         return nullptr;
     }
     if (!check_open(loop)) return nullptr;
@@ -236,6 +256,7 @@ PyObject* loop_listen(PyObject* self, PyObject* const* args, Py_ssize_t count, P
     acceptor->sock = Py_NewRef(args[0]);
     acceptor->factory = Py_NewRef(args[1]);
     acceptor->server = Py_NewRef(args[2]);
+    acceptor->tls = Py_NewRef(has_tls ? args[4] : Py_None);
     acceptor->context =
         Scratch::snapshot(current_thread(loop), loop->state->bare_context, loop->state->empty_vars);
     if (acceptor->context == nullptr || !read_int(args[0], "family", acceptor->family) ||

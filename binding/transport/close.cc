@@ -48,6 +48,7 @@ Belongings strip(SocketTransport* transport) noexcept {
     Network::unlink(transport);
     delete std::exchange(transport->connection, nullptr);
     settle_hold(transport);
+    transport->native = nullptr;
     return {Ref<>::steal(object(std::exchange(transport->loop, nullptr))),
             Ref<>::steal(std::exchange(transport->sock, nullptr)),
             Ref<>::steal(std::exchange(transport->protocol, nullptr)),
@@ -104,8 +105,12 @@ bool lose_connection(SocketTransport* transport, PyObject* exception) noexcept {
     if (transport->lost == 0) transport->lost = 1;
     Ref<SocketTransport> held = Ref<SocketTransport>::borrow(transport);
     Ref<> protocol = Ref<>::borrow(transport->protocol);
-    Ref<> done = Ref<>::steal(PyObject_CallMethodOneArg(
-        protocol.get(), transport->loop->state->str_connection_lost, exception));
+    if (transport->native != nullptr) {
+        (void)transport->native->on_lost(exception);
+    } else {
+        Ref<> done = Ref<>::steal(PyObject_CallMethodOneArg(
+            protocol.get(), transport->loop->state->str_connection_lost, exception));
+    }
     PyObject* pending = take_exception();
     if (!fail_file_sender(transport, exception)) merge_failure(pending);
     // A second loss from within the first has let go already.

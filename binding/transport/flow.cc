@@ -17,7 +17,14 @@ std::size_t queued(const SocketTransport* transport) noexcept {
 bool tell_protocol(SocketTransport* transport, PyObject* name, const char* message) noexcept {
     Loop* loop = transport->loop;
     Ref<> protocol = Ref<>::borrow(transport->protocol);
-    Ref<> done = Ref<>::steal(PyObject_CallMethodNoArgs(protocol.get(), name));
+    bool done;
+    if (transport->native != nullptr) {
+        done = transport->is_protocol_paused ? transport->native->on_pause_writing()
+                                             : transport->native->on_resume_writing();
+    } else {
+        Ref<> result = Ref<>::steal(PyObject_CallMethodNoArgs(protocol.get(), name));
+        done = static_cast<bool>(result);
+    }
     if (done) return true;
     if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) || PyErr_ExceptionMatches(PyExc_SystemExit))
         return false;
@@ -41,11 +48,11 @@ bool read_limit(PyObject* value, std::size_t& out) noexcept {
 }
 
 // Fills in what is None, and checks, on Python's numbers: the message shows what was given.
-bool complete_limits(Ref<>& high, Ref<>& low) noexcept {
+bool complete_limits(Ref<>& high, Ref<>& low, std::size_t default_high) noexcept {
     if (high.get() == Py_None) {
         Ref<> four = Ref<>::steal(PyLong_FromLong(4));
         if (!four) return false;
-        high = Ref<>::steal(low.get() == Py_None ? PyLong_FromSize_t(kDefaultHighWater)
+        high = Ref<>::steal(low.get() == Py_None ? PyLong_FromSize_t(default_high)
                                                  : PyNumber_Multiply(four.get(), low.get()));
         if (!high) return false;
     }
@@ -96,28 +103,33 @@ PyObject* transport_get_write_buffer_limits(PyObject* self, PyObject*) {
                          static_cast<Py_ssize_t>(transport->high_water));
 }
 
-PyObject* transport_set_write_buffer_limits(PyObject* self, PyObject* const* args, Py_ssize_t count,
-                                            PyObject* names) {
-    SocketTransport* transport = as_transport(self);
+bool parse_limits(const char* function, PyObject* const* args, Py_ssize_t count, PyObject* names,
+                  std::size_t default_high, std::size_t& high, std::size_t& low) noexcept {
     Ref<> limits[] = {Ref<>::borrow(Py_None), Ref<>::borrow(Py_None)};  // high, low
-    if (count > 2)
-        return PyErr_Format(
-            PyExc_TypeError,
-            "set_write_buffer_limits() takes from 1 to 3 positional arguments but %zd were given",
-            count + 1);
+    if (count > 2) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s() takes from 1 to 3 positional arguments but %zd were given", function,
+                     count + 1);
+        return false;
+    }
     for (Py_ssize_t i = 0; i < count; ++i) limits[i] = Ref<>::borrow(args[i]);
     Keywords given(args, count, names);
     for (Py_ssize_t i = 0; i < given.count(); ++i) {
         bool is_low = PyUnicode_CompareWithASCIIString(given.name(i), "low") == 0;
-        if (!is_low && PyUnicode_CompareWithASCIIString(given.name(i), "high") != 0) {
-            unexpected_keyword("set_write_buffer_limits", given.name(i));
-            return nullptr;
-        }
+        if (!is_low && PyUnicode_CompareWithASCIIString(given.name(i), "high") != 0)
+            return unexpected_keyword(function, given.name(i));
         limits[is_low] = Ref<>::borrow(given.value(i));
     }
-    if (!complete_limits(limits[0], limits[1])) return nullptr;
+    return complete_limits(limits[0], limits[1], default_high) &&
+           read_limit(limits[0].get(), high) && read_limit(limits[1].get(), low);
+}
+
+PyObject* transport_set_write_buffer_limits(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                                            PyObject* names) {
+    SocketTransport* transport = as_transport(self);
     std::size_t high, low;
-    if (!read_limit(limits[0].get(), high) || !read_limit(limits[1].get(), low)) return nullptr;
+    if (!parse_limits("set_write_buffer_limits", args, count, names, kDefaultHighWater, high, low))
+        return nullptr;
     transport->high_water = high;
     transport->low_water = low;
     if (!maybe_pause_protocol(transport)) return nullptr;

@@ -2,6 +2,7 @@
 // that reads go through. One a loop, on the loop's thread.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -37,6 +38,8 @@ public:
 
     // Where a read goes whose size is unknown: what it brings is copied.
     std::span<std::byte> scratch() noexcept { return {scratch_.get(), kMostBytesARead}; }
+    // The same for what is deciphered.
+    std::span<std::byte> plaintext() noexcept { return plaintext_; }
     // A bytes object of at least `size` bytes for a large read, which nobody else has. nullptr
     // with MemoryError set.
     PyObject* take_block(std::size_t size) noexcept;
@@ -54,6 +57,7 @@ private:
     PyObject* acceptors_;
     Lookups lookups_;
     std::unique_ptr<std::byte[]> scratch_;
+    std::array<std::byte, std::size_t{32} * 1024> plaintext_;
     PyObject* spare_ = nullptr;
 };
 

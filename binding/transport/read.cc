@@ -74,15 +74,20 @@ void read_failed(SocketTransport* transport, int error) noexcept {
     });
 }
 
+int ask_about_eof(SocketTransport* transport) noexcept {
+    if (transport->native != nullptr) return transport->native->on_eof();
+    Ref<> answer = Ref<>::steal(
+        PyObject_CallMethodNoArgs(transport->protocol, transport->loop->state->str_eof_received));
+    return answer ? PyObject_IsTrue(answer.get()) : -1;
+}
+
 void received_eof(SocketTransport* transport) noexcept {
     in_read_context(transport, [&] {
         if (is_pipe(transport)) return pipe_ended(transport);
         Loop* loop = transport->loop;
         if (loop->is_debug) log_debug("%r received EOF", object(transport));
         Ref<> protocol = Ref<>::borrow(transport->protocol);
-        Ref<> answer =
-            Ref<>::steal(PyObject_CallMethodNoArgs(protocol.get(), loop->state->str_eof_received));
-        int keep_open = answer ? PyObject_IsTrue(answer.get()) : -1;
+        int keep_open = ask_about_eof(transport);
         if (keep_open < 0)
             return contain(transport, loop, "Fatal error: protocol.eof_received() call failed.");
         // Where the transport was closed meanwhile, either is without effect.
@@ -149,6 +154,23 @@ void read_large(SocketTransport* transport) noexcept {
         Py_DECREF(block);
 }
 
+// A native protocol looks at the bytes where they are.
+void read_natively(SocketTransport* transport) noexcept {
+    std::span<std::byte> memory = transport->loop->network->scratch();
+    ssize_t received = socket::recv(transport->fd, memory);
+    if (received == 0) return received_eof(transport);
+    if (received < 0) {
+        if (!is_transient(received)) read_failed(transport, static_cast<int>(-received));
+        return;
+    }
+    in_read_context(transport, [&] {
+        Loop* loop = transport->loop;
+        Ref<> protocol = Ref<>::borrow(transport->protocol);
+        if (!transport->native->on_bytes(memory.first(static_cast<std::size_t>(received))))
+            contain(transport, loop, "Fatal error: protocol.buffer_updated() call failed.");
+    });
+}
+
 // The protocol's own memory: get_buffer() and buffer_updated().
 void read_into_buffer(SocketTransport* transport) noexcept {
     in_read_context(transport, [&] {
@@ -200,6 +222,7 @@ void read_ready(SocketTransport* transport) noexcept {
     if (transport->lost > 0) return;
     if (transport->kind == TransportKind::kWritePipe)
         return in_read_context(transport, [&] { pipe_reader_left(transport); });
+    if (transport->native != nullptr) return read_natively(transport);
     if (transport->is_buffered) return read_into_buffer(transport);
     if (transport->read_size == 0) return read_small(transport);
     read_large(transport);

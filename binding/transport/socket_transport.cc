@@ -12,6 +12,7 @@
 #include "transport/network.h"
 #include "transport/pipe_transport.h"
 #include "transport/sockaddr.h"
+#include "transport/tls_transport.h"
 
 namespace penstock::py {
 namespace {
@@ -25,6 +26,7 @@ bool set_protocol(SocketTransport* transport, PyObject* protocol) noexcept {
                                                protocol, transport->loop->state->buffered_protocol);
     if (is_buffered < 0) return false;
     transport->is_buffered = is_buffered != 0;
+    transport->native = native_protocol(transport->loop->state, protocol);
     Py_XSETREF(transport->protocol, Py_NewRef(protocol));
     return true;
 }
@@ -95,7 +97,8 @@ bool open_connection(SocketTransport* transport) noexcept {
 // connection_made() first, then reading, then whoever waits.
 bool schedule_start(SocketTransport* transport, PyObject* waiter) noexcept {
     State* state = transport->loop->state;
-    Ref<> made = Ref<>::steal(PyObject_GetAttr(transport->protocol, state->str_connection_made));
+    PyObject* name = transport->native != nullptr ? state->str__begin : state->str_connection_made;
+    Ref<> made = Ref<>::steal(PyObject_GetAttr(transport->protocol, name));
     if (!made || !call_soon(transport, made.get(), object(transport))) return false;
     Ref<> start = Ref<>::steal(PyObject_GetAttr(object(transport), state->str__start));
     return start && call_soon(transport, start.get(), waiter != nullptr ? waiter : Py_None);
@@ -167,6 +170,7 @@ PyObject* transport_get_extra_info(PyObject* self, PyObject* const* args, Py_ssi
 PyObject* transport_set_protocol(PyObject* self, PyObject* protocol) {
     SocketTransport* transport = as_transport(self);
     if (transport->loop == nullptr) {  // lost: kept for get_protocol(), as asyncio keeps it
+        transport->native = nullptr;
         Py_XSETREF(transport->protocol, Py_NewRef(protocol));
         Py_RETURN_NONE;
     }
@@ -234,6 +238,7 @@ int transport_traverse(PyObject* self, visitproc visit, void* arg) {
 int transport_clear(PyObject* self) {
     SocketTransport* transport = as_transport(self);
     Py_CLEAR(transport->extra);
+    transport->native = nullptr;
     Py_CLEAR(transport->protocol);
     Py_CLEAR(transport->server);
     Py_CLEAR(transport->context);
@@ -452,7 +457,8 @@ bool add_transport_types(PyObject* module, State* state) {
     if (!native ||
         PyObject_SetAttrString(object(state->transport), "_sendfile_compatible", native.get()) < 0)
         return false;
-    return add_pipe_types(module, state) && add_acceptor_type(module, state);
+    return add_pipe_types(module, state) && add_acceptor_type(module, state) &&
+           add_tls_transport_type(module, state, base.get());
 }
 
 }  // namespace penstock::py

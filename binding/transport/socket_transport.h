@@ -18,6 +18,7 @@
 #include "net/stream.h"
 #include "py/python.h"
 #include "py/ref.h"
+#include "transport/stream_protocol.h"
 
 namespace penstock::py {
 
@@ -48,10 +49,11 @@ enum class TransportKind : std::uint8_t {
 
 struct SocketTransport {
     PyObject_HEAD PyObject* extra;  // the slot of asyncio.BaseTransport
-    Loop* loop;  // strong; nullptr, as the next four, once connection_lost() was called
+    Loop* loop;  // strong; nullptr, as the next five, once connection_lost() was called
     Connection* connection;
     PyObject* sock;  // or what a pipe was given as
     PyObject* protocol;
+    StreamProtocol* native;   // the protocol's own, or nullptr
     PyObject* server;         // or nullptr
     PyObject* context;        // of all its calls, from CPython 3.15 on; nullptr before
     PyObject* read_context;   // the one in which reading was started or resumed
@@ -136,6 +138,8 @@ bool start_reading(SocketTransport* transport) noexcept;  // false with OSError 
 // write.cc
 PyObject* transport_write(PyObject* self, PyObject* data);
 PyObject* transport_writelines(PyObject* self, PyObject* list);
+// For a native protocol: as write(), of memory that is the caller's again afterwards.
+bool write_bytes(SocketTransport* transport, std::span<const std::byte> bytes) noexcept;
 PyObject* transport_write_eof(PyObject* self, PyObject*);
 
 // sendfile.cc
@@ -152,6 +156,9 @@ bool fail_file_sender(SocketTransport* transport, PyObject* exception) noexcept;
 bool maybe_pause_protocol(SocketTransport* transport) noexcept;
 bool maybe_resume_protocol(SocketTransport* transport) noexcept;
 void set_default_limits(SocketTransport* transport) noexcept;
+// The arguments of set_write_buffer_limits() and its like: (high=None, low=None), in bytes.
+bool parse_limits(const char* function, PyObject* const* args, Py_ssize_t count, PyObject* names,
+                  std::size_t default_high, std::size_t& high, std::size_t& low) noexcept;
 PyObject* transport_get_write_buffer_size(PyObject* self, PyObject*);
 PyObject* transport_get_write_buffer_limits(PyObject* self, PyObject*);
 PyObject* transport_set_write_buffer_limits(PyObject* self, PyObject* const* args, Py_ssize_t count,

@@ -8,6 +8,7 @@
 #include "transport/log.h"
 #include "transport/network.h"
 #include "transport/socket_transport.h"
+#include "transport/view.h"
 
 namespace penstock::py {
 namespace {
@@ -16,57 +17,6 @@ constexpr const char* kWrongData =
     kHas314 ? "data argument must be a bytes, bytearray, or memoryview object, not '%s'"
             : "data argument must be a bytes-like object, not '%s'";
 constexpr unsigned kLostWritesUntilWarning = 5;  // asyncio's LOG_THRESHOLD_FOR_CONNLOST_WRITES
-
-// The bytes of an argument for the time of a call.
-class View {
-public:
-    View() noexcept = default;
-    ~View() {
-        if (is_exported_) PyBuffer_Release(&buffer_);
-    }
-    View(const View&) = delete;
-    View& operator=(const View&) = delete;
-    View(View&& other) noexcept
-        : bytes_(other.bytes_),
-          owner_(other.owner_),
-          buffer_(other.buffer_),
-          is_exported_(std::exchange(other.is_exported_, false)) {}
-
-    // False with an exception set.
-    bool open(PyObject* data) noexcept {
-        if (PyBytes_Check(data)) {
-            owner_ = data;
-            bytes_ = {reinterpret_cast<const std::byte*>(PyBytes_AS_STRING(data)),
-                      static_cast<std::size_t>(PyBytes_GET_SIZE(data))};
-            return true;
-        }
-        if (PyObject_GetBuffer(data, &buffer_, PyBUF_SIMPLE) < 0) return false;
-        is_exported_ = true;
-        bytes_ = {static_cast<const std::byte*>(buffer_.buf),
-                  static_cast<std::size_t>(buffer_.len)};
-        // A view of a bytes object: nobody can change what it shows.
-        if (PyMemoryView_Check(data)) {
-            PyObject* base = PyMemoryView_GET_BASE(data);
-            if (base != nullptr && PyBytes_CheckExact(base)) owner_ = base;
-        }
-        return true;
-    }
-
-    std::span<const std::byte> bytes() const noexcept { return bytes_; }
-
-    // What is left behind the first `sent` bytes, to keep. Nothing where memory is out.
-    std::optional<Chunk> rest(std::size_t sent) const noexcept {
-        if (owner_ == nullptr) return Chunk::copy(bytes_.subspan(sent));
-        return Chunk(bytes_.subspan(sent), Py_NewRef(owner_),
-                     [](void* owner) noexcept { Py_DECREF(static_cast<PyObject*>(owner)); });
-    }
-
-private:
-    std::span<const std::byte> bytes_;
-    PyObject* owner_ = nullptr;  // borrowed: immutable, and the bytes are its own
-    Py_buffer buffer_;
-    bool is_exported_ = false;
-};
 
 const char* write_error(const SocketTransport* transport) noexcept {
     return is_pipe(transport) ? "Fatal write error on pipe transport"
@@ -165,6 +115,21 @@ PyObject* transport_write(PyObject* self, PyObject* data) {
     if (sent < 0) return none_if(write_failed(transport, static_cast<int>(-sent)));
     if (!keep(transport, view, static_cast<std::size_t>(sent))) return none_if(!PyErr_Occurred());
     return none_if(maybe_pause_protocol(transport));
+}
+
+bool write_bytes(SocketTransport* transport, std::span<const std::byte> bytes) noexcept {
+    if (transport->has_eof) return true;
+    if (transport->lost > 0) {
+        ++transport->lost;
+        return true;
+    }
+    ssize_t sent = transport->connection->stream.send(bytes);
+    if (sent == static_cast<ssize_t>(bytes.size())) [[likely]]
+        return true;
+    if (sent < 0) return write_failed(transport, static_cast<int>(-sent));
+    View view(bytes);
+    if (!keep(transport, view, static_cast<std::size_t>(sent))) return !PyErr_Occurred();
+    return maybe_pause_protocol(transport);
 }
 
 PyObject* transport_writelines(PyObject* self, PyObject* list) {

@@ -75,8 +75,3 @@ def check_tls_arguments(
         raise ValueError("ssl_handshake_timeout is only meaningful with ssl")
     if shutdown_timeout is not None and not ssl:
         raise ValueError("ssl_shutdown_timeout is only meaningful with ssl")
-
-
-def refuse_tls(ssl: Any) -> None:
-    if ssl:
-        raise NotImplementedError("penstock does not speak TLS yet")

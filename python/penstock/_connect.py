@@ -15,15 +15,16 @@ from asyncio.log import logger
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
-from ._base import check_not_tls, check_stream, check_tls_arguments, refuse_tls
+from ._base import check_not_tls, check_stream, check_tls_arguments
 from ._race import race
 from ._resolve import AddressInfo
 from ._sock import Sockets
+from ._tls import Securing, Tls, tls_of
 
 _P = TypeVar("_P", bound=asyncio.BaseProtocol)
 
 
-class Connecting(Sockets):
+class Connecting(Sockets, Securing):
     async def create_connection(
         self,
         protocol_factory: Callable[[], _P],
@@ -50,12 +51,18 @@ class Connecting(Sockets):
         after how many addresses of the first family another family gets its turn. Instead of `host`
         and `port` a connected stream socket can be given: the transport takes it over. Where no
         address answers, OSError is raised; with `all_errors` an ExceptionGroup of all of them.
-        Raises NotImplementedError for `ssl`.
+
+        With `ssl`, an SSLContext or True for the default one, the connection is secured and the
+        certificate checked against `server_hostname`, which is `host` unless given ("": not
+        checked where the default context is used). Raises ssl.SSLError where the handshake fails,
+        ConnectionAbortedError where it takes longer than `ssl_handshake_timeout` seconds.
         """
         if server_hostname is not None and not ssl:
             raise ValueError("server_hostname is only meaningful with ssl")
-        if server_hostname is None and ssl and not host:
-            raise ValueError("You must set server_hostname when using ssl without a host")
+        if server_hostname is None and ssl:
+            if not host:
+                raise ValueError("You must set server_hostname when using ssl without a host")
+            server_hostname = host.decode() if isinstance(host, bytes) else host
         check_tls_arguments(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
         if sock is not None:
             check_not_tls(sock)
@@ -66,10 +73,10 @@ class Connecting(Sockets):
             raise ValueError("host and port was not specified and no sock specified")
         else:
             check_stream(sock)
-        refuse_tls(ssl)
+        tls = tls_of(ssl, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
 
         if sock is not None:
-            transport, protocol = await self._make_connection(protocol_factory, sock)
+            transport, protocol = await self._make_connection(protocol_factory, sock, tls=tls)
         else:
             if happy_eyeballs_delay is not None and interleave is None:
                 interleave = 1
@@ -81,7 +88,9 @@ class Connecting(Sockets):
                 happy_eyeballs_delay,
                 all_errors,
             )
-            transport, protocol = await self._make_connection(protocol_factory, sock, ours=True)
+            transport, protocol = await self._make_connection(
+                protocol_factory, sock, ours=True, tls=tls
+            )
         if self.get_debug():
             shown = transport.get_extra_info("socket")
             logger.debug("%r connected to %s:%r: (%r, %r)", shown, host, port, transport, protocol)
@@ -98,26 +107,41 @@ class Connecting(Sockets):
     ) -> tuple[asyncio.Transport, _P]:
         """Make a transport of a stream socket accepted elsewhere; the transport takes it over.
 
-        Raises NotImplementedError for `ssl`.
+        With `ssl`, an SSLContext, it is a server's end of a TLS connection: see create_server().
         """
         check_stream(sock)
         check_tls_arguments(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
         check_not_tls(sock)
-        refuse_tls(ssl)
-        transport, protocol = await self._make_connection(protocol_factory, sock)
+        tls = tls_of(ssl, "", ssl_handshake_timeout, ssl_shutdown_timeout)
+        transport, protocol = await self._make_connection(
+            protocol_factory, sock, tls=tls, server_side=True
+        )
         if self.get_debug():
             shown = transport.get_extra_info("socket")
             logger.debug("%r handled: (%r, %r)", shown, transport, protocol)
         return transport, protocol
 
     async def _make_connection(
-        self, protocol_factory: Callable[[], _P], sock: socket.socket, *, ours: bool = False
+        self,
+        protocol_factory: Callable[[], _P],
+        sock: socket.socket,
+        *,
+        ours: bool = False,
+        tls: Tls | None = None,
+        server_side: bool = False,
     ) -> tuple[asyncio.Transport, _P]:
+        """A transport over a connected stream socket of any family, secured where `tls` is given.
+
+        A socket that is `ours` is closed where no transport comes to be.
+        """
         try:
             sock.setblocking(False)
             protocol = protocol_factory()
             waiter: asyncio.Future[None] = self.create_future()
-            transport = self._make_transport(sock, protocol, waiter)
+            if tls is None:
+                transport = self._make_transport(sock, protocol, waiter)
+            else:
+                transport = self._make_tls_transport(sock, protocol, waiter, tls, server_side)
         except BaseException:
             if ours:
                 self._discard(sock)

@@ -26,6 +26,13 @@ class Future(asyncio.Future[_T]): ...
 class Task(asyncio.Task[_T]): ...
 class Handle(asyncio.Handle): ...
 class TimerHandle(asyncio.TimerHandle): ...
+class SocketTransport(asyncio.Transport): ...
+
+class TlsTransport(asyncio.Transport):
+    # The transport below is there; it has this one as its protocol. The handshake begins.
+    def _begin(self, below: asyncio.BaseTransport, /) -> None: ...
+    # Ciphertext that was received before.
+    def _feed(self, data: bytes, /) -> None: ...
 
 @overload
 def sleep(delay: float) -> Coroutine[Any, Any, None]: ...
@@ -34,6 +41,7 @@ def sleep(delay: float, result: _T) -> Coroutine[Any, Any, _T]: ...
 def adopt_hot_methods(subclass: _LoopType, /) -> _LoopType: ...
 def call_outermost(function: Callable[..., object], /, *args: object) -> object: ...
 def live_tasks() -> list[Any]: ...
+def tls_path() -> tuple[bool, str | None]: ...
 def create_task(
     coro: _Coroutine[_T],
     *,
@@ -123,7 +131,7 @@ class Loop:
     def _make_transport(
         self,
         sock: socket.socket,
-        protocol: asyncio.BaseProtocol,
+        protocol: asyncio.BaseProtocol | TlsTransport,
         waiter: asyncio.Future[None] | None = None,
         extra: dict[str, Any] | None = None,
         server: _Server | None = None,
@@ -141,13 +149,29 @@ class Loop:
         protocol: asyncio.BaseProtocol,
         waiter: asyncio.Future[None] | None,
     ) -> asyncio.WriteTransport: ...
-    # Accepts on `sock`, which listens already, until _unlisten(). The caller keeps the socket.
+    # A TLS transport that waits to become the protocol of another; the waiter's result follows its handshake. Where
+    # the protocol has its transport already, connection_made() isn't called.
+    def _make_tls(
+        self,
+        protocol: asyncio.BaseProtocol,
+        sslcontext: Any,
+        waiter: asyncio.Future[None] | None,
+        server_side: bool,
+        server_hostname: str | None,
+        handshake_timeout: float | None,
+        shutdown_timeout: float | None,
+        call_connection_made: bool,
+        /,
+    ) -> TlsTransport: ...
+    # Accepts on `sock`, which listens already, until _unlisten(). The caller keeps the socket. `tls` is a server's
+    # SSLContext and the timeouts of handshake and shutdown.
     def _listen(
         self,
         sock: socket.socket,
         protocol_factory: Callable[[], asyncio.BaseProtocol],
         server: _Server,
         backlog: int,
+        tls: tuple[Any, float | None, float | None] | None = None,
     ) -> None: ...
     def _unlisten(self, sock: socket.socket) -> None: ...
     # getaddrinfo(3) in a pool of threads: (family, type, protocol, canonical name, address), the first three as

@@ -20,9 +20,10 @@ from asyncio.trsock import TransportSocket
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ._base import check_not_tls, check_stream, check_tls_arguments, refuse_tls
+from ._base import check_not_tls, check_stream, check_tls_arguments
 from ._connect import Connecting
 from ._resolve import AddressInfo
+from ._tls import Tls, tls_of
 
 if TYPE_CHECKING:
     from .loop import Loop
@@ -54,8 +55,12 @@ class Serving(Connecting):
         `host` may name several; "" and None mean all interfaces. SO_REUSEADDR is set unless
         `reuse_address` is False; IPv6 sockets don't take IPv4. Without `start_serving` the server
         accepts nothing before its start_serving() or serve_forever(). Raises OSError where an
-        address can't be bound, NotImplementedError for `ssl`. On failure and when cancelled, every
-        socket that was created here is closed again.
+        address can't be bound. On failure and when cancelled, every socket that was created here is
+        closed again.
+
+        With `ssl`, an SSLContext, connections are secured: connection_made() follows the handshake.
+        One that fails or takes longer than `ssl_handshake_timeout` seconds is reported in debug
+        mode only.
         """
         if isinstance(ssl, bool):
             raise TypeError("ssl argument must be an SSLContext or None")
@@ -69,7 +74,6 @@ class Serving(Connecting):
             raise ValueError("Neither host/port nor sock were specified")
         else:
             check_stream(sock)
-        refuse_tls(ssl)
 
         if sock is not None:
             sockets = [sock]
@@ -86,7 +90,8 @@ class Serving(Connecting):
         for listening in sockets:
             listening.setblocking(False)
 
-        server = Server(self, sockets, protocol_factory, backlog)
+        tls = tls_of(ssl, None, ssl_handshake_timeout, ssl_shutdown_timeout)
+        server = Server(self, sockets, protocol_factory, backlog, tls)
         if start_serving:
             try:
                 await server.start_serving()
@@ -189,6 +194,7 @@ class Server(asyncio.AbstractServer):
         sockets: list[socket.socket],
         protocol_factory: _ProtocolFactory,
         backlog: int,
+        tls: Tls | None = None,
         closed: Callable[[], None] | None = None,
     ) -> None:
         self._loop = loop
@@ -197,6 +203,7 @@ class Server(asyncio.AbstractServer):
         self._backlog = backlog
         self._closed = closed
         self._context = contextvars.copy_context()
+        self._tls = tls and (tls.context, tls.handshake_timeout, tls.shutdown_timeout)
         self._serving = False
         self._forever: asyncio.Future[None] | None = None
         self._waiters: (
@@ -292,7 +299,7 @@ class Server(asyncio.AbstractServer):
             # from CPython 3.15 on that of whoever made the server.
             newest = sys.version_info >= (3, 15)
             context = self._context if newest else contextvars.copy_context()
-            context.run(self._loop._listen, sock, self._protocol_factory, self, self._backlog)
+            context.run(self._loop._listen, sock, self._protocol_factory, self, self._backlog, self._tls)
 
     def _close(self, keep_open: socket.socket | None = None) -> None:
         sockets, self._sockets = self._sockets, None

@@ -19,8 +19,9 @@ from asyncio.log import logger
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ._base import check_tls_arguments, refuse_tls
+from ._base import check_tls_arguments
 from ._server import Server, Serving
+from ._tls import tls_of
 
 _P = TypeVar("_P", bound=asyncio.BaseProtocol)
 _Path = str | bytes
@@ -44,7 +45,8 @@ class UnixSockets(Serving):
         """Connect to the server at `path`: the transport and the protocol, after connection_made().
 
         Instead of `path` a connected unix stream socket can be given: the transport takes it over.
-        Raises OSError where the path can't be connected to, NotImplementedError for `ssl`.
+        Raises OSError where the path can't be connected to. With `ssl` the connection is secured,
+        as in create_connection(); `server_hostname` must be given then.
         """
         assert server_hostname is None or isinstance(server_hostname, str)
         if ssl and server_hostname is None:
@@ -58,12 +60,12 @@ class UnixSockets(Serving):
             if sock is None:
                 raise ValueError("no path and sock were specified")
             _check_unix(sock)
-        refuse_tls(ssl)
+        tls = tls_of(ssl, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
 
         if sock is not None:
-            return await self._make_connection(protocol_factory, sock)
+            return await self._make_connection(protocol_factory, sock, tls=tls)
         sock = await self._connect_to_path(path)
-        return await self._make_connection(protocol_factory, sock, ours=True)
+        return await self._make_connection(protocol_factory, sock, ours=True, tls=tls)
 
     async def create_unix_server(  # type: ignore[override]  # the Server is ours
         self,
@@ -83,7 +85,8 @@ class UnixSockets(Serving):
         A socket's file that is at `path` already is removed first: it is taken for what a server
         left behind that is gone. With `cleanup_socket`, which is the default from CPython 3.13 on,
         the file is removed when the server closes, unless it is another server's by then. Raises
-        OSError where the path can't be bound, NotImplementedError for `ssl`.
+        OSError where the path can't be bound. With `ssl`, an SSLContext, connections are secured,
+        as in create_server().
         """
         if isinstance(ssl, bool):
             raise TypeError("ssl argument must be an SSLContext or None")
@@ -94,7 +97,6 @@ class UnixSockets(Serving):
             if sock is None:
                 raise ValueError("path was not specified, and no sock specified")
             _check_unix(sock)
-        refuse_tls(ssl)
 
         listening = _bind(os.fspath(path)) if path is not None else sock
         assert listening is not None
@@ -108,7 +110,12 @@ class UnixSockets(Serving):
                 listening.close()
             raise
         server = Server(
-            self, [listening], protocol_factory, backlog, closed=file.remove if file else None
+            self,
+            [listening],
+            protocol_factory,
+            backlog,
+            tls=tls_of(ssl, None, ssl_handshake_timeout, ssl_shutdown_timeout),
+            closed=file.remove if file else None,
         )
         if start_serving:
             try:

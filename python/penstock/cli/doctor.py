@@ -43,6 +43,7 @@ def _findings() -> Iterator[Finding]:
     yield Finding("kernel", f"{platform.system()} {platform.release()} {platform.machine()}")
     yield _backend(penstock)
     yield _scheduler(penstock, _core)
+    yield _tls(_core)
     yield from _switches()
     yield _open_files()
     yield _install(penstock)
@@ -82,6 +83,17 @@ def _scheduler(penstock: Any, core: Any) -> Finding:
     if not issubclass(penstock.Task, asyncio.Task):
         return Finding("scheduler", "native, but asyncio.Task has been replaced by another library")
     return Finding("scheduler", "native Task and Future, subclasses of _asyncio's")
+
+
+def _tls(core: Any) -> Finding:
+    try:
+        import ssl
+    except ImportError:
+        return Finding("tls", "none: this Python was built without OpenSSL")
+    is_direct, why = core.tls_path()
+    if is_direct:
+        return Finding("tls", f"{ssl.OPENSSL_VERSION}, its functions called directly")
+    return Finding("tls", f"{ssl.OPENSSL_VERSION}, by ssl.MemoryBIO: {why}", slow=True)
 
 
 def _switches() -> Iterator[Finding]:

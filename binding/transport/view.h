@@ -1,0 +1,67 @@
+// An argument's bytes, and how to keep them.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "net/chunk.h"
+#include "py/python.h"
+
+namespace penstock::py {
+
+// The bytes of an argument for the time of a call.
+class View {
+public:
+    View() noexcept = default;
+    // Memory of ours that others will use again: what is kept of it is copied.
+    explicit View(std::span<const std::byte> bytes) noexcept : bytes_(bytes) {}
+    ~View() {
+        if (is_exported_) PyBuffer_Release(&buffer_);
+    }
+    View(const View&) = delete;
+    View& operator=(const View&) = delete;
+    View(View&& other) noexcept
+        : bytes_(other.bytes_),
+          owner_(other.owner_),
+          buffer_(other.buffer_),
+          is_exported_(std::exchange(other.is_exported_, false)) {}
+
+    // False with an exception set.
+    bool open(PyObject* data) noexcept {
+        if (PyBytes_Check(data)) {
+            owner_ = data;
+            bytes_ = {reinterpret_cast<const std::byte*>(PyBytes_AS_STRING(data)),
+                      static_cast<std::size_t>(PyBytes_GET_SIZE(data))};
+            return true;
+        }
+        if (PyObject_GetBuffer(data, &buffer_, PyBUF_SIMPLE) < 0) return false;
+        is_exported_ = true;
+        bytes_ = {static_cast<const std::byte*>(buffer_.buf),
+                  static_cast<std::size_t>(buffer_.len)};
+        // A view of a bytes object: nobody can change what it shows.
+        if (PyMemoryView_Check(data)) {
+            PyObject* base = PyMemoryView_GET_BASE(data);
+            if (base != nullptr && PyBytes_CheckExact(base)) owner_ = base;
+        }
+        return true;
+    }
+
+    std::span<const std::byte> bytes() const noexcept { return bytes_; }
+
+    // What is left behind the first `sent` bytes, to keep. Nothing where memory is out.
+    std::optional<Chunk> rest(std::size_t sent) const noexcept {
+        if (owner_ == nullptr) return Chunk::copy(bytes_.subspan(sent));
+        return Chunk(bytes_.subspan(sent), Py_NewRef(owner_),
+                     [](void* owner) noexcept { Py_DECREF(static_cast<PyObject*>(owner)); });
+    }
+
+private:
+    std::span<const std::byte> bytes_;
+    PyObject* owner_ = nullptr;  // borrowed: immutable, and the bytes are its own
+    Py_buffer buffer_;
+    bool is_exported_ = false;
+};
+
+}  // namespace penstock::py

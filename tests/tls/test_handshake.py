@@ -1,0 +1,500 @@
+"""What a handshake settles, and how it fails."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+import struct
+import sys
+
+import pytest
+
+
+async def echo(reader, writer):
+    while data := await reader.read(65536):
+        writer.write(data)
+    writer.close()
+
+
+async def round_trip(server_context, client_context, **options):
+    """One connection over a real server; its writer, after an echo."""
+    server = await asyncio.start_server(echo, "127.0.0.1", 0, ssl=server_context)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        options.setdefault("server_hostname", "localhost")
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=client_context, **options
+        )
+        writer.write(b"ping")
+        assert await reader.readexactly(4) == b"ping"
+        info = {name: writer.get_extra_info(name) for name in ("ssl_object", "peercert")}
+        writer.close()
+        await writer.wait_closed()
+    return info
+
+
+async def test_extra_info(connect, recorder, client_context, pair):
+    protocol, _peer = await connect(recorder)
+    transport = protocol.transport
+    info = transport.get_extra_info
+    assert info("sslcontext") is client_context
+    assert info("ssl_object").context is client_context
+    assert info("peercert")["subjectAltName"]
+    assert info("cipher") == info("ssl_object").cipher()
+    assert info("compression") is None
+    assert info("socket").fileno() == pair[0].fileno()
+    assert info("peername") == pair[1].getsockname()
+    assert info("sockname") == pair[1].getpeername()
+    assert info("nothing") is None
+    assert info("nothing", 7) == 7
+    assert info("nothing", default=7) == 7
+    assert transport.get_protocol() is protocol
+    transport.abort()
+    await protocol.lost
+    assert transport.get_protocol() is None
+    assert info("cipher")
+
+
+async def test_connection_made_comes_after_the_handshake(
+    pair, client_context, recorder, peer, server_context
+):
+    loop = asyncio.get_running_loop()
+    connecting = loop.create_task(
+        loop.create_connection(
+            recorder, sock=pair[0], ssl=client_context, server_hostname="localhost"
+        )
+    )
+    far = peer(pair[1], server_context, server_side=True)
+    assert await far.receive()
+    assert not connecting.done()
+    await far.handshake()
+    transport, protocol = await connecting
+    assert protocol.calls == ["connection_made"]
+    transport.abort()
+    await protocol.lost
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_versions(server_context, client_context, version):
+    client_context.minimum_version = client_context.maximum_version = version
+    info = await round_trip(server_context, client_context)
+    assert info["ssl_object"].version() == version.name.replace("_", ".")
+
+
+async def test_alpn(server_context, client_context):
+    server_context.set_alpn_protocols(["h2", "http/1.1"])
+    client_context.set_alpn_protocols(["http/1.1"])
+    info = await round_trip(server_context, client_context)
+    assert info["ssl_object"].selected_alpn_protocol() == "http/1.1"
+
+
+async def test_client_certificate(server_context, client_context, authority):
+    server_context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(server_context)
+    authority.issue_cert("someone@example.org").configure_cert(client_context)
+    seen = []
+
+    async def handler(reader, writer):
+        seen.append(writer.get_extra_info("peercert"))
+        await echo(reader, writer)
+
+    async with await asyncio.start_server(handler, "127.0.0.1", 0, ssl=server_context) as server:
+        port = server.sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=client_context, server_hostname="localhost"
+        )
+        writer.write(b"x")
+        await reader.readexactly(1)
+        writer.close()
+        await writer.wait_closed()
+    assert ("email", "someone@example.org") in seen[0]["subjectAltName"]
+
+
+async def test_missing_client_certificate(server_context, client_context, authority, recorder):
+    server_context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(server_context)
+    loop = asyncio.get_running_loop()
+    made = []
+    server = await loop.create_server(
+        lambda: made.append(recorder()) or made[-1], "127.0.0.1", 0, ssl=server_context
+    )
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises((OSError, EOFError)):
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", port, ssl=client_context, server_hostname="localhost"
+            )
+            try:
+                await reader.readexactly(1)
+            finally:
+                writer.transport.abort()
+    assert made[0].calls == []
+
+
+@pytest.mark.penstock_only("asyncio drops the alert that says why")
+async def test_the_peer_is_told_why(
+    pair, server_context, client_context, authority, recorder, peer
+):
+    server_context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(server_context)
+    loop = asyncio.get_running_loop()
+    connecting = loop.create_task(
+        loop.connect_accepted_socket(recorder, pair[0], ssl=server_context)
+    )
+    far = peer(pair[1], client_context, server_hostname="localhost")
+    await far.handshake()
+    with pytest.raises(ssl.SSLError, match="PEER_DID_NOT_RETURN_A_CERTIFICATE"):
+        await connecting
+    with pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"):
+        await far.read()
+
+
+async def test_unknown_authority(server_context):
+    with pytest.raises(ssl.SSLCertVerificationError, match="CERTIFICATE_VERIFY_FAILED") as raised:
+        await round_trip(server_context, ssl.create_default_context())
+    assert raised.value.verify_code
+
+
+async def test_wrong_hostname(server_context, client_context):
+    with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+        await round_trip(server_context, client_context, server_hostname="example.org")
+
+
+async def test_default_context_without_a_hostname(server_context):
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await round_trip(server_context, True, server_hostname="")
+
+
+async def test_session_reuse(server_context, client_context):
+    client_context.maximum_version = ssl.TLSVersion.TLSv1_2
+    sessions = []
+
+    class Resuming(ssl.SSLContext):
+        def wrap_bio(self, *args, **options):
+            if sessions:
+                options["session"] = sessions[-1]
+            return super().wrap_bio(*args, **options)
+
+    context = Resuming(ssl.PROTOCOL_TLS_CLIENT)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    first = (await round_trip(server_context, context))["ssl_object"]
+    assert not first.session_reused
+    sessions.append(first.session)
+    second = (await round_trip(server_context, context))["ssl_object"]
+    assert second.session_reused
+
+
+async def test_sni_callback_switches_contexts(server_context, client_context, authority):
+    other = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("other.example").configure_cert(other)
+    other.set_alpn_protocols(["other"])
+    names = []
+
+    def choose(sslobject, name, context):
+        names.append(name)
+        assert context is server_context
+        sslobject.context = other
+
+    server_context.sni_callback = choose
+    info = await round_trip(server_context, client_context, server_hostname="other.example")
+    assert names == ["other.example"]
+    assert ("DNS", "other.example") in info["peercert"]["subjectAltName"]
+
+
+async def test_sni_callback_that_refuses(server_context, client_context):
+    server_context.sni_callback = lambda *_: ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+    with pytest.raises(OSError):
+        await round_trip(server_context, client_context)
+
+
+async def test_sni_callback_that_raises(server_context, client_context, monkeypatch):
+    unraisable = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+
+    def fail(*_):
+        raise LookupError("in the callback")
+
+    server_context.sni_callback = fail
+    with pytest.raises(OSError):
+        await round_trip(server_context, client_context)
+    assert [type(report.exc_value) for report in unraisable] == [LookupError]
+
+
+async def test_keylog_file(server_context, client_context, tmp_path):
+    client_context.keylog_filename = tmp_path / "client"
+    server_context.keylog_filename = tmp_path / "server"
+    await round_trip(server_context, client_context)
+    client_context.keylog_filename = server_context.keylog_filename = None  # closes the files
+    lines = (tmp_path / "client").read_text().splitlines()
+    assert any(line.startswith("CLIENT_TRAFFIC_SECRET_0") for line in lines)
+    assert set(lines) == set((tmp_path / "server").read_text().splitlines())
+
+
+async def test_message_callback(server_context, client_context):
+    seen = []
+    client_context._msg_callback = lambda *args: seen.append(args)
+    await round_trip(server_context, client_context)
+    assert {direction for _, direction, *_ in seen} == {"read", "write"}
+    assert all(isinstance(connection, ssl.SSLObject) for connection, *_ in seen)
+
+
+async def test_message_callback_that_raises_on_data(connect, recorder, client_context):
+    failing = []
+
+    def callback(*_):
+        if failing:
+            raise LookupError("in the callback")
+
+    client_context._msg_callback = callback
+    loop = asyncio.get_running_loop()
+    seen = []
+    loop.set_exception_handler(lambda _, context: seen.append(context))
+    protocol, peer = await connect(recorder)
+    failing.append(True)
+    await peer.send(b"data")
+    assert isinstance(await protocol.lost, LookupError)
+    assert [context["message"] for context in seen] == ["Fatal error on SSL protocol"]
+
+
+@pytest.mark.penstock_only("create_connection() hangs in asyncio until its timeout")
+async def test_message_callback_that_raises_in_the_handshake(
+    pair, recorder, client_context, server_context, peer, reports
+):
+    def callback(*_):
+        raise LookupError("in the callback")
+
+    client_context._msg_callback = callback
+    seen = reports()
+    loop = asyncio.get_running_loop()
+    connecting = loop.create_task(
+        loop.create_connection(
+            recorder, sock=pair[0], ssl=client_context, server_hostname="localhost"
+        )
+    )
+    with contextlib.suppress(EOFError, ConnectionResetError):
+        await peer(pair[1], server_context, server_side=True).handshake()
+    with pytest.raises(LookupError):
+        await connecting
+    assert [context["message"] for context in seen] == ["SSL handshake failed"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="PSK came with Python 3.13")
+async def test_psk():
+    key = bytes(range(32))
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_mode = ssl.CERT_NONE
+    for context in (server, client):
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers("PSK")
+    names = []
+
+    def find_key(name):
+        names.append(name)
+        return key
+
+    client.set_psk_client_callback(lambda hint: ("someone", key))
+    server.set_psk_server_callback(find_key, "hint")
+    info = await round_trip(server, client, server_hostname="")
+    assert names == ["someone"]
+    assert "PSK" in info["ssl_object"].cipher()[0]
+
+
+# ---- slow, broken and interrupted handshakes ---------------------------------------------------
+
+
+async def test_handshake_byte_by_byte(pair, server_context, client_context, recorder, peer):
+    loop = asyncio.get_running_loop()
+    connecting = loop.create_task(
+        loop.connect_accepted_socket(recorder, pair[0], ssl=server_context)
+    )
+    pair[1].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    far = peer(pair[1], client_context, server_hostname="localhost")
+
+    async def flush_slowly():
+        for byte in far.outgoing.read():
+            await loop.sock_sendall(pair[1], bytes([byte]))
+            await asyncio.sleep(0)
+
+    far.flush = flush_slowly
+    await far.handshake()
+    transport, protocol = await connecting
+    await far.send(b"slowly")
+    assert await protocol.received(6) == b"slowly"
+    transport.abort()
+    await protocol.lost
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+async def test_handshake_timeout(pair, server_context, client_context, recorder, reports, side):
+    loop = asyncio.get_running_loop()
+    seen = reports()
+    if side == "client":
+        connecting = loop.create_connection(
+            recorder,
+            sock=pair[0],
+            ssl=client_context,
+            server_hostname="localhost",
+            ssl_handshake_timeout=0.05,
+        )
+    else:
+        connecting = loop.connect_accepted_socket(
+            recorder, pair[0], ssl=server_context, ssl_handshake_timeout=0.05
+        )
+    with pytest.raises(ConnectionAbortedError) as raised:
+        await connecting
+    assert str(raised.value) == (
+        "SSL handshake is taking longer than 0.05 seconds: aborting the connection"
+    )
+    assert seen == []
+
+
+@pytest.mark.parametrize("name", ["ssl_handshake_timeout", "ssl_shutdown_timeout"])
+async def test_timeouts_must_be_positive(pair, client_context, recorder, name):
+    with pytest.raises(ValueError, match=f"{name} should be a positive number, got 0"):
+        await asyncio.get_running_loop().create_connection(
+            recorder, sock=pair[0], ssl=client_context, server_hostname="", **{name: 0}
+        )
+
+
+async def test_a_server_needs_a_context(pair, recorder):
+    with pytest.raises(ValueError, match="Server side SSL needs a valid SSLContext"):
+        await asyncio.get_running_loop().connect_accepted_socket(recorder, pair[0], ssl=True)
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"GET / HTTP/1.1\r\n\r\n", bytes(100), b"\x16\x03\x01\x00\x05hello"]
+)
+async def test_garbage_at_the_server(pair, server_context, recorder, reports, garbage):
+    seen = reports()
+    pair[1].sendall(garbage)
+    with pytest.raises(ssl.SSLError):
+        await asyncio.get_running_loop().connect_accepted_socket(
+            recorder, pair[0], ssl=server_context
+        )
+    assert seen == []
+
+
+async def test_eof_in_the_handshake(pair, client_context, recorder):
+    pair[1].shutdown(socket.SHUT_WR)
+    with pytest.raises(ConnectionResetError):
+        await asyncio.get_running_loop().create_connection(
+            recorder, sock=pair[0], ssl=client_context, server_hostname="localhost"
+        )
+
+
+async def test_reset_in_the_handshake(pair, client_context, recorder):
+    loop = asyncio.get_running_loop()
+    connecting = loop.create_task(
+        loop.create_connection(
+            recorder, sock=pair[0], ssl=client_context, server_hostname="localhost"
+        )
+    )
+    await loop.sock_recv(pair[1], 1)
+    pair[1].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    pair[1].close()
+    with pytest.raises(ConnectionResetError):
+        await connecting
+
+
+async def test_cancelled_in_the_handshake(pair, client_context, recorder):
+    loop = asyncio.get_running_loop()
+    made = []
+    connecting = loop.create_task(
+        loop.create_connection(
+            lambda: made.append(recorder()) or made[-1],
+            sock=pair[0],
+            ssl=client_context,
+            server_hostname="localhost",
+        )
+    )
+    assert await loop.sock_recv(pair[1], 65536)
+    connecting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await connecting
+    assert await loop.sock_recv(pair[1], 65536) == b""
+    assert made[0].calls == []
+
+
+@pytest.mark.penstock_only("asyncio goes on with the handshake of a closed transport")
+async def test_cancelled_at_each_await(server_context, client_context, recorder):
+    loop = asyncio.get_running_loop()
+    async with await asyncio.start_server(echo, "127.0.0.1", 0, ssl=server_context) as server:
+        port = server.sockets[0].getsockname()[1]
+        for steps in range(40):
+            made = []
+            connecting = loop.create_task(
+                loop.create_connection(
+                    lambda made=made: made.append(recorder()) or made[-1],
+                    "127.0.0.1",
+                    port,
+                    ssl=client_context,
+                    server_hostname="localhost",
+                )
+            )
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            connecting.cancel()
+            try:
+                transport, protocol = await connecting
+            except asyncio.CancelledError:
+                continue
+            transport.abort()
+            await protocol.lost
+
+
+async def test_a_failed_handshake_is_told_in_debug_mode_only(server_context, recorder, reports):
+    loop = asyncio.get_running_loop()
+    for debug in (False, True):
+        loop.set_debug(debug)
+        logging.getLogger("asyncio").setLevel(logging.WARNING)
+        seen = reports()
+        async with await loop.create_server(recorder, "127.0.0.1", 0, ssl=server_context) as server:
+            with socket.create_connection(server.sockets[0].getsockname()) as sock:
+                sock.sendall(b"no TLS at all")
+                sock.setblocking(False)
+                try:
+                    while await loop.sock_recv(sock, 4096):
+                        pass
+                except ConnectionResetError:
+                    pass
+            await server_is_over(server)
+        messages = [context["message"] for context in seen]
+        expected = ["Error on transport creation for incoming connection"] if debug else []
+        assert messages == expected
+    loop.set_debug(False)
+
+
+async def server_is_over(server):
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize("what", ["close", "abort"])
+async def test_closed_in_connection_made(serve, recorder, what):
+    protocol, peer = await serve(
+        lambda: recorder(connection_made=lambda protocol: getattr(protocol.transport, what)())
+    )
+    if what == "close":
+        assert await peer.read() == b""
+        await peer.send_close_notify()
+    assert await protocol.lost is None
+
+
+async def test_renegotiation_is_refused(serve, recorder, client_context):
+    """OpenSSL 3 and penstock leave it to the context; a client's request gets no new handshake."""
+    client_context.maximum_version = ssl.TLSVersion.TLSv1_2
+    protocol, peer = await serve(recorder)
+    before = protocol.transport.get_extra_info("ssl_object").cipher()
+    # A ClientHello inside of the connection, as a handshake record of the client's.
+    other_in, other_out = ssl.MemoryBIO(), ssl.MemoryBIO()
+    other = client_context.wrap_bio(other_in, other_out, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        other.do_handshake()
+    await peer.loop.sock_sendall(peer.sock, other_out.read())
+    assert isinstance(await protocol.lost, ssl.SSLError)
+    assert protocol.transport.get_extra_info("cipher") == before
