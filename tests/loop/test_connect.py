@@ -315,13 +315,6 @@ async def test_wrong_sockets(listening):
             assert str(caught.value) == f"A Stream Socket was expected, got {datagrams!r}"
 
 
-@pytest.mark.penstock_only("asyncio has TLS")
-async def test_tls_is_refused(listening):
-    loop = asyncio.get_running_loop()
-    with pytest.raises(NotImplementedError):
-        await loop.create_connection(Recorder, *listening.getsockname(), ssl=True)
-
-
 async def test_a_protocol_that_cannot_be_made(listening):
     loop = asyncio.get_running_loop()
 

@@ -428,11 +428,3 @@ def test_debug_mode_logs_servers(run, caplog):
     with caplog.at_level(logging.INFO, "asyncio"):
         text = run(main(), debug=True)
     assert text in caplog.text
-
-
-@pytest.mark.penstock_only("asyncio has TLS")
-async def test_tls_is_refused():
-    ssl = pytest.importorskip("ssl")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with pytest.raises(NotImplementedError):
-        await asyncio.get_running_loop().create_server(Echo, port=0, ssl=context)
