@@ -4,11 +4,16 @@ import importlib.util
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .services import Service
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 OpenFiles = Callable[[int], None]
+Serve = Callable[["Service"], None]
 
 # A folder of programs is no package.
 _spec = importlib.util.spec_from_file_location("_local", EXAMPLES / "_local.py")

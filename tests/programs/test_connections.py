@@ -1,17 +1,15 @@
 """Databases, and ten thousand connections: queries, cancellation, and no file left open."""
 
-import os
-
 import pytest
 
-from .local import OpenFiles, Run, examples
+from . import services
+from .local import OpenFiles, Run, Serve
 
 
 class TestPostgres:
-    def test_queries_cancels_and_closes(self, run: Run) -> None:
+    def test_queries_cancels_and_closes(self, run: Run, serve: Serve) -> None:
         pytest.importorskip("asyncpg")
-        if "POSTGRES_DSN" not in os.environ and not examples.listens("127.0.0.1", 5432):
-            pytest.skip("no PostgreSQL on 127.0.0.1:5432")
+        serve(services.POSTGRES)
         process = run("query_postgres.py")
         assert process.stderr == ""
         assert process.stdout.splitlines() == [
@@ -23,11 +21,40 @@ class TestPostgres:
         ]
 
 
+class TestPsycopg:
+    def test_queries_copies_listens_and_cancels(self, run: Run, serve: Serve) -> None:
+        pytest.importorskip("psycopg")
+        serve(services.POSTGRES)
+        process = run("query_psycopg.py")
+        assert process.stderr == ""
+        assert process.stdout.splitlines() == [
+            "copied in: (10000, 100000000)",
+            "copied out: 134276 bytes",
+            "heard: one two three",
+            "cancelled a query half-way",
+            "the connection still answers: (42,)",
+            "ten connections at once: 0 6 12 18 24 30 36 42 48 54",
+        ]
+
+
+class TestMariaDB:
+    def test_transactions_streams_and_cancels(self, run: Run, serve: Serve) -> None:
+        pytest.importorskip("aiomysql")
+        serve(services.MARIADB)
+        process = run("query_mariadb.py")
+        assert process.stderr == ""
+        assert process.stdout.splitlines() == [
+            "after 20 payments: [{'name': 'Ada', 'money': 810}, {'name': 'Grace', 'money': 190}]",
+            "10000 rows as they came, 1000000 bytes",
+            "cancelled a query half-way",
+            "the pool still answers: (42,)",
+        ]
+
+
 class TestRedis:
-    def test_commands_cancels_and_closes(self, run: Run) -> None:
+    def test_commands_cancels_and_closes(self, run: Run, serve: Serve) -> None:
         pytest.importorskip("redis")
-        if "REDIS_URL" not in os.environ and not examples.listens("127.0.0.1", 6379):
-            pytest.skip("no Redis on 127.0.0.1:6379")
+        serve(services.REDIS)
         process = run("query_redis.py")
         assert process.stderr == ""
         assert process.stdout.splitlines() == [
