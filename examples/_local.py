@@ -39,12 +39,14 @@ def listens(host: str, port: int) -> bool:
 
 
 @contextlib.contextmanager
-def serving(runtime: list[str], program: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def serving(
+    runtime: list[str], program: str, **environment: str
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Runs a server until the block ends; whoever has not ended it by then sees it interrupted."""
     port = free_port()
     process = subprocess.Popen(
         [*runtime, str(HERE / program)],
-        env={**os.environ, "PORT": str(port)},
+        env={**os.environ, **environment, "PORT": str(port)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
@@ -68,9 +70,9 @@ def serving(runtime: list[str], program: str) -> Iterator[tuple[subprocess.Popen
         process.stdout.close()
 
 
-def ask(port: int, count: int) -> Answers:
-    """That many HTTP clients at once, in a process of their own."""
-    command = [*ASYNCIO, str(HERE / "_clients.py"), str(port), str(count)]
+def ask(port: int, count: int, *authority: str) -> Answers:
+    """That many HTTP clients at once, in a process of their own; with an authority, over TLS."""
+    command = [*ASYNCIO, str(HERE / "_clients.py"), str(port), str(count), *authority]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120)
     if run.returncode != 0:
         raise RuntimeError(f"the clients failed:\n{run.stderr}")
@@ -79,18 +81,19 @@ def ask(port: int, count: int) -> Answers:
 
 
 @contextlib.contextmanager
-def sites() -> Iterator[dict[str, str]]:
-    """The scraper's servers: their URLs by what they do."""
+def sites(*certificates: str) -> Iterator[dict[str, str]]:
+    """The scraper's servers: their URLs by what they do; with a right and a wrong one, over TLS."""
     with subprocess.Popen(
-        [*ASYNCIO, str(HERE / "_sites.py")],
+        [*ASYNCIO, str(HERE / "_sites.py"), *certificates],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stdin is not None and process.stdout is not None
         ports = process.stdout.readline().split()
-        names = ("good", "slow", "reset", "failing")
-        yield {n: f"http://127.0.0.1:{p}/" for n, p in zip(names, ports, strict=True)}
+        names = ("good", "slow", "reset", "failing", "wrong")
+        scheme = "https" if certificates else "http"
+        yield {n: f"{scheme}://127.0.0.1:{p}/" for n, p in zip(names, ports, strict=False)}
         process.stdin.close()
 
 

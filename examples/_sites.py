@@ -1,10 +1,13 @@
 """Web servers on loopback for the scraper: a good one, a slow one, one that resets, one that fails.
 
-Prints their four ports, then serves until its standard input ends.
+_sites.py [CERTIFICATE WRONG]: over TLS with the first one, a PEM file with its key, and a fifth
+server, which is good but has a wrong one. Prints their ports, then serves until its standard input
+ends.
 """
 
 import asyncio
 import socket
+import ssl
 import struct
 import sys
 
@@ -47,11 +50,28 @@ class Failing(Site):
     answer = ERROR
 
 
-async def main() -> None:
+def tls(certificate: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    return context
+
+
+async def main(certificates: list[str]) -> None:
     loop = asyncio.get_running_loop()
+    # Who ends a handshake is one of the fates here, nothing to be told of.
+    loop.set_exception_handler(lambda loop, context: None)
+    right, wrong = map(tls, certificates) if certificates else (None, None)
+    kinds: list[tuple[type[Site], ssl.SSLContext | None]] = [
+        (Site, right),
+        (Slow, right),
+        (Reset, right),
+        (Failing, right),
+    ]
+    if wrong is not None:
+        kinds.append((Site, wrong))
     servers = [
-        await loop.create_server(site, "127.0.0.1", 0, backlog=4096)
-        for site in (Site, Slow, Reset, Failing)
+        await loop.create_server(site, "127.0.0.1", 0, backlog=4096, ssl=context)
+        for site, context in kinds
     ]
     print(*(server.sockets[0].getsockname()[1] for server in servers), flush=True)
     await asyncio.to_thread(sys.stdin.read)
@@ -60,4 +80,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(sys.argv[1:]))

@@ -124,6 +124,50 @@ def query_redis(runtime: Runtime) -> Outcome:
     return database(runtime, "query_redis.py")
 
 
+def query_psycopg(runtime: Runtime) -> Outcome:
+    return told(runtime, "query_psycopg.py", "psycopg", "PostgreSQL", "POSTGRES_DSN", 5432)
+
+
+def query_mariadb(runtime: Runtime) -> Outcome:
+    return told(runtime, "query_mariadb.py", "aiomysql", "MariaDB", "MARIADB_URL", 3306)
+
+
+def work_queue(runtime: Runtime) -> Outcome:
+    return told(runtime, "work_queue.py", "aio_pika", "RabbitMQ", "AMQP_URL", 5672)
+
+
+def stream_nats(runtime: Runtime) -> Outcome:
+    return told(runtime, "stream_nats.py", "nats", "NATS", "NATS_URL", 4222)
+
+
+def publish_mqtt(runtime: Runtime) -> Outcome:
+    return told(runtime, "publish_mqtt.py", "aiomqtt", "an MQTT broker", "MQTT_URL", 1883)
+
+
+def call_grpc(runtime: Runtime) -> Outcome:
+    return told(runtime, "call_grpc.py", "grpc")
+
+
+def session_ssh(runtime: Runtime) -> Outcome:
+    return told(runtime, "session_ssh.py", "asyncssh")
+
+
+def echo_udp(runtime: Runtime) -> Outcome:
+    return told(runtime, "echo_udp.py")
+
+
+def hello_https(runtime: Runtime) -> Outcome:
+    needs("aiohttp", "trustme")
+    import trustme
+
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem
+    with authority.cert_pem.tempfile() as trusted, certificate.tempfile() as path:
+        with _local.serving(runtime, "hello_https.py", CERTIFICATE=path) as (_, port):
+            seconds, answers = _local.ask(port, CLIENTS_OF_FRAMEWORKS, trusted)
+    return Outcome(f"{counted(answers)}, all at once", seconds)
+
+
 def idle_connections(runtime: Runtime) -> Outcome:
     count = min(CONNECTIONS, _local.raise_open_files() - FILES_BESIDES)
     output, seconds = script(runtime, "idle_connections.py", str(count))
@@ -133,8 +177,29 @@ def idle_connections(runtime: Runtime) -> Outcome:
 def server(runtime: Runtime, program: str, count: int) -> Outcome:
     with _local.serving(runtime, program) as (_, port):
         seconds, answers = _local.ask(port, count)
-    said = ", ".join(f"{number} x {answer}" for answer, number in answers.items())
-    return Outcome(f"{said}, all at once", seconds)
+    return Outcome(f"{counted(answers)}, all at once", seconds)
+
+
+def counted(answers: dict[str, int]) -> str:
+    return ", ".join(f"{number} x {answer}" for answer, number in answers.items())
+
+
+def told(
+    runtime: Runtime,
+    program: str,
+    package: str | None = None,
+    service: str = "",
+    variable: str = "",
+    port: int = 0,
+) -> Outcome:
+    """The first and the last line of a program that may want a package and a service."""
+    if package is not None:
+        needs(package)
+    if service and variable not in os.environ:
+        needs_service(service, port)
+    output, seconds = script(runtime, program)
+    lines = output.splitlines()
+    return Outcome(f"{lines[0]}; {lines[-1]}", seconds)
 
 
 def database(runtime: Runtime, program: str) -> Outcome:
@@ -154,6 +219,15 @@ PROGRAMS: list[Callable[[Runtime], Outcome]] = [
     hello_tornado,
     query_postgres,
     query_redis,
+    query_psycopg,
+    query_mariadb,
+    work_queue,
+    stream_nats,
+    publish_mqtt,
+    call_grpc,
+    session_ssh,
+    echo_udp,
+    hello_https,
     idle_connections,
 ]
 

@@ -100,3 +100,15 @@ class TestPipeline:
             "by hand: 40951",
             "by the shell: 40951",
         ]
+
+
+class TestEchoUdp:
+    def test_all_are_answered_though_datagrams_are_lost(self, run: Run) -> None:
+        process = run("echo_udp.py")
+        assert process.stderr == ""
+        assert process.stdout.splitlines() == [
+            "100 answers: True",
+            "each asked for twice: True",
+            "a large one: 60000 bytes",
+            "nobody is there",
+        ]
