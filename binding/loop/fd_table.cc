@@ -39,6 +39,7 @@ void FdTable::Entry::drop() noexcept {
         }
         Py_CLEAR(waiters(direction));
     }
+    Py_CLEAR(file_);
 }
 
 int FdTable::Entry::traverse(visitproc visit, void* arg) const noexcept {
@@ -46,6 +47,7 @@ int FdTable::Entry::traverse(visitproc visit, void* arg) const noexcept {
     Py_VISIT(object(writer_));
     Py_VISIT(read_waiters_);
     Py_VISIT(write_waiters_);
+    Py_VISIT(file_);
     return 0;
 }
 
@@ -89,7 +91,7 @@ void FdTable::settle(int fd) noexcept {
     }
 }
 
-bool FdTable::add(int fd, Ready direction, Handle* handle) noexcept {
+bool FdTable::add(int fd, PyObject* file, Ready direction, Handle* handle) noexcept {
     handle->persists = true;
     Entry& watched = entry(fd);
     Handle* old = std::exchange(watched.handle(direction), handle);
@@ -101,11 +103,18 @@ bool FdTable::add(int fd, Ready direction, Handle* handle) noexcept {
         raise_exception(pending);
         return false;
     }
+    watched.keep(file);
     if (old != nullptr) {
         cancel_handle(old);
         Py_DECREF(object(old));
     }
     return true;
+}
+
+int FdTable::added_as(PyObject* file) const noexcept {
+    for (const auto& [fd, entry] : entries_)
+        if (entry->is_added_as(file)) return fd;
+    return -1;
 }
 
 bool FdTable::remove(int fd, Ready direction) noexcept {
@@ -164,26 +173,38 @@ int FdTable::traverse(visitproc visit, void* arg) const noexcept {
 
 // ---- methods ---------------------------------------------------------------------------------
 
-int fd_of(PyObject* file) noexcept {
-    if (PyLong_Check(file)) {
-        long fd = PyLong_AsLong(file);
-        if (fd == -1 && PyErr_Occurred()) return -1;
-        if (fd < 0 || fd > INT_MAX) {
-            PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %ld", fd);
-            return -1;
-        }
-        return static_cast<int>(fd);
-    }
-    Ref<> number = Ref<>::steal(PyObject_CallMethod(file, "fileno", nullptr));
-    if (!number || !PyLong_Check(number.get())) {
-        if (!number && !PyErr_ExceptionMatches(PyExc_AttributeError) &&
+namespace {
+
+// What the file says of its number, be that one or not. False with an exception set.
+bool number_of(PyObject* file, long* number) noexcept {
+    Ref<> said = PyLong_Check(file)
+                     ? Ref<>::borrow(file)
+                     : Ref<>::steal(PyObject_CallMethod(file, "fileno", nullptr));
+    if (!said || !PyLong_Check(said.get())) {
+        if (!said && !PyErr_ExceptionMatches(PyExc_AttributeError) &&
             !PyErr_ExceptionMatches(PyExc_TypeError) && !PyErr_ExceptionMatches(PyExc_ValueError))
-            return -1;
+            return false;
         PyErr_Clear();
         PyErr_Format(PyExc_ValueError, "Invalid file object: %R", file);
-        return -1;
+        return false;
     }
-    return fd_of(number.get());
+    *number = PyLong_AsLong(said.get());
+    return *number != -1 || !PyErr_Occurred();
+}
+
+bool is_fd(long number) noexcept { return number >= 0 && number <= INT_MAX; }
+
+int no_fd(long number) noexcept {
+    PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %ld", number);
+    return -1;
+}
+
+}  // namespace
+
+int fd_of(PyObject* file) noexcept {
+    long number;
+    if (!number_of(file, &number)) return -1;
+    return is_fd(number) ? static_cast<int>(number) : no_fd(number);
 }
 
 namespace {
@@ -204,18 +225,25 @@ PyObject* add(PyObject* self, PyObject* const* args, Py_ssize_t count, Ready dir
     Ref<Handle> handle =
         Ref<Handle>::steal(new_handle(loop, args[1], args + 2, count - 2, nullptr));
     // Again: fileno() may have closed it.
-    if (!handle || !check_open(loop) || !loop->fds->add(fd, direction, handle.release()))
+    if (!handle || !check_open(loop) || !loop->fds->add(fd, args[0], direction, handle.release()))
         return nullptr;
     Py_RETURN_NONE;
 }
 
 PyObject* remove(PyObject* self, PyObject* file, Ready direction) noexcept {
     Loop* loop = as_loop(self);
-    Ref<> free = Ref<>::steal(loop_ensure_fd_no_transport(self, file));
-    if (!free) return nullptr;
-    int fd = fd_of(file);
-    if (fd < 0) return nullptr;
+    long number;
+    if (!number_of(file, &number)) return nullptr;
+    if (is_fd(number)) {
+        Ref<> free = Ref<>::steal(loop_ensure_fd_no_transport(self, file));
+        if (!free) return nullptr;
+    }
     if (loop->reactor == nullptr) Py_RETURN_FALSE;
+    int fd = is_fd(number) ? static_cast<int>(number) : loop->fds->added_as(file);
+    if (fd < 0) {
+        no_fd(number);
+        return nullptr;
+    }
     return PyBool_FromLong(loop->fds->remove(fd, direction));
 }
 

@@ -21,8 +21,10 @@ public:
     ~FdTable() { clear(); }
 
     // `handle` (taken over) is called whenever `fd` is ready; an earlier one is cancelled.
-    // False with OSError set.
-    bool add(int fd, Ready direction, Handle* handle) noexcept;
+    // `file` is what the caller knows the fd by. False with OSError set.
+    bool add(int fd, PyObject* file, Ready direction, Handle* handle) noexcept;
+    // The fd that was added by this very object, though it may be closed by now; or -1.
+    int added_as(PyObject* file) const noexcept;
     // Whether anybody wants `fd`.
     bool is_wanted(int fd) const noexcept { return entries_.contains(fd); }
     // Whether there was one.
@@ -49,6 +51,11 @@ private:
         bool arm() noexcept;  // false with OSError set
         void drop() noexcept;
         int traverse(visitproc visit, void* arg) const noexcept;
+        // As with selectors, who adds an object keeps it alive, and may remove it when closed.
+        void keep(PyObject* file) noexcept {
+            if (file_ == nullptr && !PyLong_Check(file)) file_ = Py_NewRef(file);
+        }
+        bool is_added_as(PyObject* file) const noexcept { return file_ == file; }
 
     private:
         PyObject* serve(Ready direction) noexcept;  // the waiters: a new reference, or nullptr
@@ -56,6 +63,7 @@ private:
         Loop* loop_;
         int fd_;
         Ready armed_ = Ready::kNone;
+        PyObject* file_ = nullptr;  // unless it was added as a number
         Handle* reader_ = nullptr;
         Handle* writer_ = nullptr;
         PyObject* read_waiters_ = nullptr;  // lists of futures

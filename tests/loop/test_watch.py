@@ -1,8 +1,10 @@
 """add_reader, add_writer and their removal."""
 
 import asyncio
+import gc
 import os
 import socket
+import weakref
 
 import pytest
 
@@ -113,6 +115,48 @@ def test_a_transports_descriptor_is_refused(run, listening):
         await asyncio.sleep(0)
 
     run(main())
+
+
+@pytest.mark.parametrize("kind", ["reader", "writer"])
+def test_a_socket_that_was_closed_can_still_be_removed(loop, pair, kind):
+    ours, _ = pair
+    add, remove = getattr(loop, f"add_{kind}"), getattr(loop, f"remove_{kind}")
+    other = loop.remove_writer if kind == "reader" else loop.remove_reader
+    add(ours, print)
+    ours.close()
+    assert other(ours) is False
+    assert remove(ours) is True
+    for removed in (remove, other):
+        with pytest.raises(ValueError, match="Invalid file descriptor: -1"):
+            removed(ours)
+    loop.close()
+    assert remove(ours) is False
+
+
+def test_what_was_added_as_a_number_is_not_known_as_a_closed_socket(loop, pair):
+    ours, _ = pair
+    fd = ours.fileno()
+    loop.add_reader(fd, pytest.fail)
+    ours.close()
+    with pytest.raises(ValueError, match="Invalid file descriptor: -1"):
+        loop.remove_reader(ours)
+    assert loop.remove_reader(fd) is True
+
+
+def test_what_is_watched_stays_alive(loop):
+    ours, theirs = socket.socketpair()
+    alive = weakref.ref(ours)
+    loop.add_reader(ours, loop.stop)
+    del ours
+    gc.collect()
+    theirs.send(b"x")
+    loop.run_forever()
+    assert alive().recv(10) == b"x"
+    alive().close()
+    theirs.close()
+    assert loop.remove_reader(alive()) is True
+    gc.collect()
+    assert alive() is None
 
 
 def test_closed_loops(loop, pair):
