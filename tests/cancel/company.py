@@ -54,5 +54,6 @@ class Company:
             await self._bystander.check()
         unexpected = [report for report in reports if not stage.expects(report)]
         assert unexpected == [], f"reported to the exception handler: {unexpected}"
-        assert [str(warning.message) for warning in caught] == []
+        warned = [str(warning.message) for warning in caught]
+        assert warned == [], f"warned of: {warned}"
         return outcome
