@@ -44,6 +44,7 @@ struct Acceptor {
     PyObject* server;
     PyObject* context;  // the one in which serving was started
     PyObject* tls;      // None, or (SSLContext, handshake timeout, shutdown timeout)
+    PyObject* retry;    // the timer that ends a pause
     int family, type, protocol;
 };
 
@@ -128,6 +129,7 @@ void Door::on_exhausted(int error) noexcept {
     if (!sock) PyErr_Clear();
     report_exception(loop, "socket.accept() out of system resource", os_error(error),
                      {{"socket", sock.get()}});
+    if (acceptor->door == nullptr) return;  // whoever heard of it has closed the server
     Ref<> constants = Ref<>::steal(PyImport_ImportModule("asyncio.constants"));
     Ref<> delay = Ref<>::steal(
         constants ? PyObject_GetAttrString(constants.get(), "ACCEPT_RETRY_DELAY") : nullptr);
@@ -137,6 +139,7 @@ void Door::on_exhausted(int error) noexcept {
         resume ? PyObject_CallMethod(object(loop), "call_later", "OO", delay.get(), resume.get())
                : nullptr);
     if (!timer && !take_failure(loop)) PyErr_WriteUnraisable(object(acceptor.get()));
+    Py_XSETREF(acceptor->retry, timer.release());
 }
 
 void Door::on_error(int error) noexcept {
@@ -147,6 +150,7 @@ void Door::on_error(int error) noexcept {
 
 PyObject* resume(PyObject* self, PyObject*) {
     Acceptor* acceptor = as_acceptor(self);
+    Py_CLEAR(acceptor->retry);
     if (acceptor->door != nullptr) {
         int error = acceptor->door->listener.start();
         if (error != 0) {
@@ -166,6 +170,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(acceptor->server);
     Py_VISIT(acceptor->context);
     Py_VISIT(acceptor->tls);
+    Py_VISIT(acceptor->retry);
     return 0;
 }
 
@@ -178,6 +183,7 @@ int clear(PyObject* self) {
     Py_CLEAR(acceptor->server);
     Py_CLEAR(acceptor->context);
     Py_CLEAR(acceptor->tls);
+    Py_CLEAR(acceptor->retry);
     return 0;
 }
 
@@ -233,6 +239,12 @@ bool open_door(Acceptor* acceptor, int fd, Py_ssize_t backlog) noexcept {
 
 void stop_acceptor(PyObject* acceptor) noexcept {
     delete std::exchange(as_acceptor(acceptor)->door, nullptr);
+    Ref<> retry = Ref<>::steal(std::exchange(as_acceptor(acceptor)->retry, nullptr));
+    if (!retry) return;
+    PyObject* pending = take_exception();
+    Ref<> done = Ref<>::steal(PyObject_CallMethod(retry.get(), "cancel", nullptr));
+    if (!done) PyErr_WriteUnraisable(retry.get());
+    if (pending != nullptr) raise_exception(pending);
 }
 
 PyObject* loop_listen(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {

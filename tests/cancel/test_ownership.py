@@ -15,7 +15,7 @@ import warnings
 
 import pytest
 
-from .census import open_fds
+from .census import held_by, open_fds
 from .company import ROUNDS, Company
 from .stage import MORE_THAN_FITS, Tripwire
 
@@ -58,6 +58,7 @@ def test_sock_accept_without_descriptors(company):
 @pytest.mark.penstock_only("asyncio watches the closed socket again")
 def test_a_server_closed_without_descriptors(company):
     async def play(stage):
+        timers = held_by(stage.loop)["TimerHandle"]
         has_failed = stage.loop.create_future()
 
         def expects(report):
@@ -76,6 +77,7 @@ def test_a_server_closed_without_descriptors(company):
             await has_failed
             server.close()
         await server.wait_closed()
+        assert held_by(stage.loop)["TimerHandle"] == timers, "it would try again"
 
     for _ in rounds(1):
         company.perform(play)
