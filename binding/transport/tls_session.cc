@@ -175,7 +175,7 @@ bool TlsSession::on_bytes(std::span<const std::byte> bytes) noexcept {
     Ref<> held = Ref<>::borrow(object(transport_));
     if (state_ == Phase::kUnwrapped) return true;
     bool done = cipher_->feed(bytes) ? resume() : (PyErr_NoMemory(), false);
-    if (cipher_->keep()) return done;
+    if (!cipher_ || cipher_->keep()) return done;
     if (done) PyErr_NoMemory();
     return false;
 }
@@ -248,13 +248,27 @@ bool TlsSession::on_lost(PyObject* exception) noexcept {
     native_ = nullptr;
     Ref<> below = std::move(below_);
     Ref<> above = std::move(protocol_);
+    if (is_done_with_) forget();
     return done && woken;
+}
+
+void TlsSession::forget() noexcept {
+    Ref<> extra = Ref<>::steal(std::exchange(transport_->extra, nullptr));
+    std::unique_ptr<tls::Cipher> cipher = std::move(cipher_);
+    Ref<> sslobject = std::move(sslobject_);
+    Ref<> context = std::move(context_);
+    cipher.reset();  // works on the SSLObject
 }
 
 // ---- the end -----------------------------------------------------------------------------------
 
 bool TlsSession::close() noexcept {
-    if (is_closed_) return true;
+    if (is_closed_) {
+        // Whoever closes twice has done with it, and may keep it for long.
+        is_done_with_ = true;
+        if (lost_ > 0 && !below_) forget();
+        return true;
+    }
     is_closed_ = true;
     // What is left of a peer that has ended is for a reader who doesn't want it any more.
     if (state_ != Phase::kFlushing || !has_eof_ || is_busy_) return start_shutdown();

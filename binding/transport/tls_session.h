@@ -65,6 +65,7 @@ public:
     bool begin(PyObject* below) noexcept;
     // Ciphertext that was received before: it comes first. Before begin().
     bool feed(std::span<const std::byte> bytes) noexcept {
+        if (!cipher_) return true;
         return (cipher_->feed(bytes) && cipher_->keep()) || (PyErr_NoMemory(), false);
     }
 
@@ -114,6 +115,7 @@ private:
     bool start_timer(Ref<>& timer, PyObject* delay, const char* method) noexcept;
     void cancel_timer(Ref<>& timer) noexcept;
     bool start_shutdown() noexcept;
+    void forget() noexcept;
     bool flush_and_shut_down() noexcept;
     bool shut_down() noexcept;
     bool shutdown_complete(PyObject* exception) noexcept;
@@ -181,6 +183,7 @@ private:
     App app_ = App::kInitial;
     bool is_server_ = false, is_accepted_ = false;
     bool is_closed_ = false;
+    bool is_done_with_ = false;
     bool is_busy_ = false;
     bool is_buffered_ = false;  // the protocol is a BufferedProtocol
     bool by_methods_ = false;   // read and written by the SSLObject's methods

@@ -283,7 +283,7 @@ PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("A stream transport over TL
                        {Py_tp_members, members},
                        {0, nullptr}};
 
-PyType_Spec spec = {"penstock._core.TlsTransport", sizeof(TlsTransport), 0,
+PyType_Spec spec = {"penstock._core.SSLTransport", sizeof(TlsTransport), 0,
                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
                     slots};
 

@@ -1,4 +1,4 @@
-// _core.TlsTransport: what an application has of a TLS connection. It is the transport towards the
+// _core.SSLTransport: what an application has of a TLS connection. It is the transport towards the
 // application and, natively, the protocol of the transport below.
 #pragma once
 

@@ -28,7 +28,7 @@ class Handle(asyncio.Handle): ...
 class TimerHandle(asyncio.TimerHandle): ...
 class SocketTransport(asyncio.Transport): ...
 
-class TlsTransport(asyncio.Transport):
+class SSLTransport(asyncio.Transport):
     # The transport below is there; it has this one as its protocol. The handshake begins.
     def _begin(self, below: asyncio.BaseTransport, /) -> None: ...
     # Ciphertext that was received before.
@@ -131,7 +131,7 @@ class Loop:
     def _make_transport(
         self,
         sock: socket.socket,
-        protocol: asyncio.BaseProtocol | TlsTransport,
+        protocol: asyncio.BaseProtocol | SSLTransport,
         waiter: asyncio.Future[None] | None = None,
         extra: dict[str, Any] | None = None,
         server: _Server | None = None,
@@ -162,7 +162,7 @@ class Loop:
         shutdown_timeout: float | None,
         call_connection_made: bool,
         /,
-    ) -> TlsTransport: ...
+    ) -> SSLTransport: ...
     # Accepts on `sock`, which listens already, until _unlisten(). The caller keeps the socket. `tls` is a server's
     # SSLContext and the timeouts of handshake and shutdown.
     def _listen(

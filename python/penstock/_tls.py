@@ -1,6 +1,6 @@
 """TLS: what the families of methods that take `ssl=` share, and start_tls.
 
-The transports are native (`_core.TlsTransport`): the certificates, the handshake's rules and what
+The transports are native (`_core.SSLTransport`): the certificates, the handshake's rules and what
 fails in it are those of Python's ssl module, whose SSLObject does the work.
 
 Source: CPython 3.15, Doc/library/asyncio-eventloop.rst, "TLS Upgrade".
@@ -140,7 +140,7 @@ class Securing(LoopBase):
         return upgrade.transport
 
     def _upgrade(self, transport: asyncio.WriteTransport, *arguments: Any) -> _Upgrade:
-        if type(transport) in (_core.SocketTransport, _core.TlsTransport):
+        if type(transport) in (_core.SocketTransport, _core.SSLTransport):
             upper = self._make_tls(*arguments)
             return _Upgrade(upper, upper, upper._begin, upper._feed)
         from asyncio import sslproto
