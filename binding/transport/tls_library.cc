@@ -86,8 +86,7 @@ bool fill(TlsLibrary* library) noexcept {
                  {library->syscall_error, "SSLSyscallError"},
                  {library->certificate_error, "CertificateError"},
                  {library->ssl_object, "SSLObject"},
-                 {library->memory_bio, "MemoryBIO"},
-                 {library->create_default_context, "create_default_context"}};
+                 {library->memory_bio, "MemoryBIO"}};
     for (auto& [slot, name] : names)
         if ((slot = PyObject_GetAttrString(ssl.get(), name)) == nullptr) return false;
     if (const char* why = open_library(library, inner.get())) say_why(library, why);
@@ -98,7 +97,7 @@ bool fill(TlsLibrary* library) noexcept {
 
 TlsLibrary::~TlsLibrary() {
     for (PyObject* kept : {ssl_error, want_read, syscall_error, certificate_error, ssl_object,
-                           memory_bio, create_default_context, object(inner_type), why_not_direct})
+                           memory_bio, object(inner_type), why_not_direct})
         Py_XDECREF(kept);
 }
 

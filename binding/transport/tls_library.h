@@ -22,7 +22,6 @@ struct TlsLibrary {
     PyObject* certificate_error = nullptr;
     PyObject* ssl_object = nullptr;  // ssl.SSLObject
     PyObject* memory_bio = nullptr;
-    PyObject* create_default_context = nullptr;
 
     PyTypeObject* inner_type = nullptr;  // _ssl._SSLSocket, nullptr: no direct way
     tls::OpenSsl openssl;

@@ -90,7 +90,10 @@ bool TlsSession::set_up(const TlsOptions& options) noexcept {
         PyErr_SetString(PyExc_ValueError, "Server side SSL needs a valid SSLContext");
         return false;
     } else {
-        context_ = Ref<>::steal(PyObject_CallNoArgs(library_->create_default_context));
+        // Looked up each time: programs replace it.
+        Ref<> ssl = Ref<>::steal(PyImport_ImportModule("ssl"));
+        context_ = Ref<>::steal(
+            ssl ? PyObject_CallMethod(ssl.get(), "create_default_context", nullptr) : nullptr);
         if (!context_ || (!has_hostname &&
                           PyObject_SetAttrString(context_.get(), "check_hostname", Py_False) < 0))
             return false;

@@ -166,6 +166,11 @@ async def test_default_context_without_a_hostname(server_context):
         await round_trip(server_context, True, server_hostname="")
 
 
+async def test_a_default_context_of_the_programs(server_context, client_context, monkeypatch):
+    monkeypatch.setattr(ssl, "create_default_context", lambda: client_context)
+    assert await round_trip(server_context, True)
+
+
 async def test_session_reuse(server_context, client_context):
     client_context.maximum_version = ssl.TLSVersion.TLSv1_2
     sessions = []
