@@ -299,7 +299,8 @@ class Server(asyncio.AbstractServer):
             # from CPython 3.15 on that of whoever made the server.
             newest = sys.version_info >= (3, 15)
             context = self._context if newest else contextvars.copy_context()
-            context.run(self._loop._listen, sock, self._protocol_factory, self, self._backlog, self._tls)
+            listen = self._loop._listen
+            context.run(listen, sock, self._protocol_factory, self, self._backlog, self._tls)
 
     def _close(self, keep_open: socket.socket | None = None) -> None:
         sockets, self._sockets = self._sockets, None
