@@ -1,9 +1,9 @@
-"""A TCP echo server on loopback: what a message costs the server, and how long its client waits.
+"""An echo server on loopback, over TCP and UDP: what a message costs it, and how long clients wait.
 
-`echo.py serve LOOP API` is the server, `echo.py load PORT PID SIZE SECONDS` the client in another
-process on another core: plain Python with plain sockets, the same for every loop. It first keeps
-CONNECTIONS connections busy and takes the server's CPU time from its process clock, then asks on a
-single one, the others idle, and takes the time from question to answer.
+`echo.py serve LOOP API` is the server, `echo.py load API PORT PID SIZE SECONDS` the client in
+another process on another core: plain Python with plain sockets, the same for every loop. It first
+keeps CONNECTIONS connections busy and takes the server's CPU time from its process clock, then asks
+on a single one, the others idle, and takes the time from question to answer.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ WARM_UP = 0.2
 
 SIZES = {1024: "1 KiB", 65536: "64 KiB"}
 APIS = ("protocol", "streams", "sock_*")
+CASES = [(api, size) for size in SIZES for api in APIS] + [("datagrams", 1024)]
 
 
 class Echo(asyncio.Protocol):
@@ -32,6 +33,23 @@ class Echo(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.transport.write(data)
+
+
+class DatagramEcho(asyncio.DatagramProtocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.transport.sendto(data, addr)
+
+
+async def datagrams() -> None:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    print(sock.getsockname()[1], flush=True)
+    loop = asyncio.get_running_loop()
+    await loop.create_datagram_endpoint(DatagramEcho, sock=sock)
+    await loop.create_future()
 
 
 async def streams(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -63,6 +81,8 @@ async def serve() -> None:
     """Print the port, then serve until killed."""
     loops.pin(0)
     api = sys.argv[3]
+    if api == "datagrams":
+        return await datagrams()
     listener = socket.create_server(("127.0.0.1", 0))
     print(listener.getsockname()[1], flush=True)
     if api == "protocol":
@@ -127,14 +147,21 @@ def round_trips(connection: socket.socket, message: bytes, seconds: float) -> li
     return sorted(found)
 
 
-def load(port: int, pid: int, size: int, seconds: float) -> dict[str, float]:
+def connected(port: int, kind: int) -> socket.socket:
+    connection = socket.socket(socket.AF_INET, kind)
+    connection.connect(("127.0.0.1", port))
+    connection.settimeout(10)
+    if kind == socket.SOCK_STREAM:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def load(api: str, port: int, pid: int, size: int, seconds: float) -> dict[str, float]:
     loops.pin(-1)
+    kind = socket.SOCK_DGRAM if api == "datagrams" else socket.SOCK_STREAM
     clock = cpu_clock(pid)
     message = bytes(range(256)) * (size // 256)
-    held = [socket.create_connection(("127.0.0.1", port)) for _ in range(CONNECTIONS)]
-    for connection in held:
-        connection.settimeout(10)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    held = [connected(port, kind) for _ in range(CONNECTIONS)]
     keep_busy(held, message, WARM_UP)
     begin = time.clock_gettime_ns(clock)
     answers = keep_busy(held, message, seconds)
@@ -163,13 +190,13 @@ def measure(rounds: int, quick: bool) -> list[Table]:
                 assert server.stdout
                 port = int(server.stdout.readline())
                 seconds = 0.1 if quick else 0.8
-                found = measured(__file__, "load", port, server.pid, size, seconds)
+                found = measured(__file__, "load", api, port, server.pid, size, seconds)
             finally:
                 server.kill()
         for figure, table in tables.items():
             table.add(f"{api}, {SIZES[size]}", loop, found[figure])
 
-    in_turns([(api, size) for size in SIZES for api in APIS], rounds, one)
+    in_turns(CASES, rounds, one)
     return list(tables.values())
 
 
@@ -177,5 +204,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         loops.run(sys.argv[2], serve)
     else:
-        port, pid, size = map(int, sys.argv[2:5])
-        print(json.dumps(load(port, pid, size, float(sys.argv[5]))))
+        port, pid, size = map(int, sys.argv[3:6])
+        print(json.dumps(load(sys.argv[2], port, pid, size, float(sys.argv[6]))))

@@ -186,8 +186,8 @@ int traverse(PyObject* module, visitproc visit, void* arg) {
     for (PyTypeObject* type :
          {state->future, state->task, state->future_iter, state->handle, state->timer_handle,
           state->loop, state->sleep, state->coroutine_function, state->transport, state->read_pipe,
-          state->write_pipe, state->acceptor, state->tls_transport, state->base_future,
-          state->base_task})
+          state->write_pipe, state->datagram_transport, state->acceptor, state->tls_transport,
+          state->base_future, state->base_task})
         Py_VISIT(object(type));
     Py_VISIT(state->current_tasks);
     Py_VISIT(state->coroutine_types);
@@ -220,8 +220,8 @@ void free_module(void* pointer) {
     for (PyTypeObject** type :
          {&state->future, &state->task, &state->future_iter, &state->handle, &state->timer_handle,
           &state->loop, &state->sleep, &state->coroutine_function, &state->transport,
-          &state->read_pipe, &state->write_pipe, &state->acceptor, &state->tls_transport,
-          &state->base_future, &state->base_task})
+          &state->read_pipe, &state->write_pipe, &state->datagram_transport, &state->acceptor,
+          &state->tls_transport, &state->base_future, &state->base_task})
         Py_CLEAR(*type);
     for (PyObject** kept : {&state->cancelled_error,
                             &state->invalid_state_error,

@@ -6,7 +6,6 @@
 #include "py/types.h"
 #include "transport/network.h"
 #include "transport/pipe_transport.h"
-#include "transport/socket_transport.h"
 
 namespace penstock::py {
 
@@ -282,9 +281,10 @@ PyObject* loop_ensure_fd_no_transport(PyObject* self, PyObject* file) {
     Loop* loop = as_loop(self);
     int fd = fd_of(file);
     if (fd < 0) return nullptr;
-    SocketTransport* transport = loop->network != nullptr ? loop->network->at(fd) : nullptr;
+    Transport* transport = loop->network != nullptr ? loop->network->at(fd) : nullptr;
     if (transport != nullptr && is_pipe(transport))
-        return leave_number(transport) ? Py_NewRef(Py_None) : nullptr;
+        return leave_number(static_cast<SocketTransport*>(transport)) ? Py_NewRef(Py_None)
+                                                                      : nullptr;
     if (transport == nullptr || transport->is_closing) Py_RETURN_NONE;
     PyErr_Format(PyExc_RuntimeError, "File descriptor %R is used by transport %R", file,
                  object(transport));

@@ -225,6 +225,7 @@ PyMethodDef methods[] = {
     {"_make_read_pipe_transport", method(loop_make_read_pipe_transport), METH_FASTCALL, nullptr},
     {"_make_write_pipe_transport", method(loop_make_write_pipe_transport), METH_FASTCALL, nullptr},
     {"_make_tls", method(loop_make_tls), METH_FASTCALL, nullptr},
+    {"_make_datagram_transport", method(loop_make_datagram_transport), METH_FASTCALL, nullptr},
     {"_listen", method(loop_listen), kFast, nullptr},
     {"_unlisten", method(loop_unlisten), kFast, nullptr},
     {"_resolve", method(loop_resolve), kFast, nullptr},

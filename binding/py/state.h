@@ -27,11 +27,13 @@ namespace penstock::py {
     NAME(connection_made)          \
     NAME(context)                  \
     NAME(data_received)            \
+    NAME(datagram_received)        \
     NAME(delay)                    \
     NAME(_detach)                  \
     NAME(done)                     \
     NAME(eager_start)              \
     NAME(eof_received)             \
+    NAME(error_received)           \
     NAME(fileno)                   \
     NAME(get_buffer)               \
     NAME(get_debug)                \
@@ -73,6 +75,7 @@ struct State {
     PyTypeObject* transport;
     PyTypeObject* read_pipe;
     PyTypeObject* write_pipe;
+    PyTypeObject* datagram_transport;
     PyTypeObject* acceptor;
     PyTypeObject* tls_transport;
     TlsLibrary* tls;  // nullptr until TLS is first used

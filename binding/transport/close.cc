@@ -8,20 +8,22 @@
 namespace penstock::py {
 namespace {
 
-bool connection_lost_soon(SocketTransport* transport, PyObject* exception) noexcept {
+constexpr unsigned kLostWritesUntilWarning = 5;  // asyncio's LOG_THRESHOLD_FOR_CONNLOST_WRITES
+
+bool connection_lost_soon(Transport* transport, PyObject* exception) noexcept {
     ++transport->lost;
     Ref<> callback = Ref<>::steal(
         PyObject_GetAttr(object(transport), transport->loop->state->str__call_connection_lost));
     return callback && call_soon(transport, callback.get(), exception);
 }
 
-bool force_close(SocketTransport* transport, PyObject* exception) noexcept {
+bool force_close(Transport* transport, PyObject* exception) noexcept {
     if (transport->lost > 0) return true;
-    Ref<SocketTransport> held = Ref<SocketTransport>::borrow(transport);
-    Stream& stream = transport->connection->stream;
+    Ref<Transport> held = Ref<Transport>::borrow(transport);
+    Channel& channel = transport->endpoint->channel();
     transport->is_closing = true;
-    stream.stop_reading();
-    stream.discard();  // may run foreign code, which may close us: then all is done
+    channel.stop_reading();
+    channel.discard();  // may run foreign code, which may close us: then all is done
     bool done = transport->lost > 0 || connection_lost_soon(transport, exception);
     settle_hold(transport);
     return done;
@@ -41,12 +43,12 @@ struct Belongings {
 };
 
 // The fd has no watcher any more, and the transport is over.
-Belongings strip(SocketTransport* transport) noexcept {
-    Ref<SocketTransport> held = Ref<SocketTransport>::borrow(transport);
+Belongings strip(Transport* transport) noexcept {
+    Ref<Transport> held = Ref<Transport>::borrow(transport);
     if (transport->lost == 0) transport->lost = 1;
     transport->is_closing = true;  // for whoever finds it yet, as a ResourceWarning's source
     Network::unlink(transport);
-    delete std::exchange(transport->connection, nullptr);
+    delete std::exchange(transport->endpoint, nullptr);
     settle_hold(transport);
     transport->native = nullptr;
     return {Ref<>::steal(object(std::exchange(transport->loop, nullptr))),
@@ -56,8 +58,8 @@ Belongings strip(SocketTransport* transport) noexcept {
 }
 
 // As strip(), and the fd is closed. What fails goes to `pending`.
-void let_go(SocketTransport* transport, PyObject*& pending) noexcept {
-    Ref<SocketTransport> held = Ref<SocketTransport>::borrow(transport);
+void let_go(Transport* transport, PyObject*& pending) noexcept {
+    Ref<Transport> held = Ref<Transport>::borrow(transport);
     State* state = transport->loop->state;
     Belongings had = strip(transport);
     Ref<> closed = Ref<>::steal(PyObject_CallMethodNoArgs(had.sock.get(), state->str_close));
@@ -74,7 +76,7 @@ namespace {
 
 // The peer's doing, which asyncio does not report; of what a pipe is read for only EIO, by which
 // a terminal's end shows.
-bool is_no_news(SocketTransport* transport, PyObject* exception) noexcept {
+bool is_no_news(Transport* transport, PyObject* exception) noexcept {
     if (!PyErr_GivenExceptionMatches(exception, PyExc_OSError)) return false;
     if (transport->kind != TransportKind::kReadPipe) return true;
     Ref<> number = Ref<>::steal(PyObject_GetAttrString(exception, "errno"));
@@ -87,23 +89,23 @@ bool is_no_news(SocketTransport* transport, PyObject* exception) noexcept {
 
 }  // namespace
 
-bool close_transport(SocketTransport* transport) noexcept {
+bool close_transport(Transport* transport) noexcept {
     if (transport->is_closing) return true;
     transport->is_closing = true;
-    Stream& stream = transport->connection->stream;
+    Channel& channel = transport->endpoint->channel();
     // A pipe's reader may leave before the rest has left, and only watching it tells.
-    if (!is_pipe(transport) || stream.queued() == 0) stream.stop_reading();
-    bool done = stream.queued() > 0 || connection_lost_soon(transport, Py_None);
+    if (!is_pipe(transport) || channel.queued() == 0) channel.stop_reading();
+    bool done = channel.queued() > 0 || connection_lost_soon(transport, Py_None);
     settle_hold(transport);
     return done;
 }
 
-void disown(SocketTransport* transport) noexcept { strip(transport); }
+void disown(Transport* transport) noexcept { strip(transport); }
 
-bool lose_connection(SocketTransport* transport, PyObject* exception) noexcept {
+bool lose_connection(Transport* transport, PyObject* exception) noexcept {
     if (transport->sock == nullptr) return true;
     if (transport->lost == 0) transport->lost = 1;
-    Ref<SocketTransport> held = Ref<SocketTransport>::borrow(transport);
+    Ref<Transport> held = Ref<Transport>::borrow(transport);
     Ref<> protocol = Ref<>::borrow(transport->protocol);
     if (transport->native != nullptr) {
         (void)transport->native->on_lost(exception);
@@ -112,7 +114,9 @@ bool lose_connection(SocketTransport* transport, PyObject* exception) noexcept {
             protocol.get(), transport->loop->state->str_connection_lost, exception));
     }
     PyObject* pending = take_exception();
-    if (!fail_file_sender(transport, exception)) merge_failure(pending);
+    if (transport->kind == TransportKind::kSocket &&
+        !fail_file_sender(static_cast<SocketTransport*>(transport), exception))
+        merge_failure(pending);
     // A second loss from within the first has let go already.
     if (transport->sock != nullptr) let_go(transport, pending);
     if (pending == nullptr) return true;
@@ -120,7 +124,7 @@ bool lose_connection(SocketTransport* transport, PyObject* exception) noexcept {
     return false;
 }
 
-bool fatal_error(SocketTransport* transport, PyObject* exception, const char* message) noexcept {
+bool fatal_error(Transport* transport, PyObject* exception, const char* message) noexcept {
     Ref<> error = Ref<>::steal(exception);
     Loop* loop = transport->loop;
     Ref<> held_loop = Ref<>::borrow(object(loop));
@@ -137,7 +141,7 @@ bool fatal_error(SocketTransport* transport, PyObject* exception, const char* me
     return force_close(transport, error.get());
 }
 
-void contain(SocketTransport* transport, Loop* loop, const char* message) noexcept {
+void contain(Transport* transport, Loop* loop, const char* message) noexcept {
     if (take_failure(loop)) return;
     if (!fatal_error(transport, take_exception(), message)) report_callback(loop, "_read_ready");
 }
@@ -151,25 +155,32 @@ void report_callback(Loop* loop, const char* callback, const char* type) noexcep
     report_exception(loop, text, exception, {});
 }
 
+PyObject* warn_of_lost(unsigned& count, const char* warning) noexcept {
+    if (count++ < kLostWritesUntilWarning) Py_RETURN_NONE;
+    Ref<> args = Ref<>::steal(Py_BuildValue("(s)", warning));
+    if (!log_call("warning", args.get(), nullptr)) return nullptr;
+    Py_RETURN_NONE;
+}
+
 PyObject* transport_close(PyObject* self, PyObject*) {
-    return close_transport(as_transport(self)) ? Py_NewRef(Py_None) : nullptr;
+    return close_transport(as_any_transport(self)) ? Py_NewRef(Py_None) : nullptr;
 }
 
 PyObject* transport_abort(PyObject* self, PyObject*) {
-    return force_close(as_transport(self), Py_None) ? Py_NewRef(Py_None) : nullptr;
+    return force_close(as_any_transport(self), Py_None) ? Py_NewRef(Py_None) : nullptr;
 }
 
 PyObject* transport_force_close(PyObject* self, PyObject* exception) {
-    return force_close(as_transport(self), exception) ? Py_NewRef(Py_None) : nullptr;
+    return force_close(as_any_transport(self), exception) ? Py_NewRef(Py_None) : nullptr;
 }
 
 PyObject* transport_call_connection_lost(PyObject* self, PyObject* exception) {
-    return lose_connection(as_transport(self), exception) ? Py_NewRef(Py_None) : nullptr;
+    return lose_connection(as_any_transport(self), exception) ? Py_NewRef(Py_None) : nullptr;
 }
 
 // Dropped without close(): nobody watches it any more, and nobody will close the socket.
 void finalize_transport(PyObject* self) {
-    SocketTransport* transport = as_transport(self);
+    Transport* transport = as_any_transport(self);
     if (transport->sock == nullptr) return;
     PyObject* pending = take_exception();
     if (PyErr_ResourceWarning(self, 1, "unclosed transport %R", self) < 0)

@@ -2,19 +2,19 @@
 #include <limits>
 
 #include "py/types.h"
-#include "transport/socket_transport.h"
+#include "transport/transport.h"
 
 namespace penstock::py {
 namespace {
 
 constexpr std::size_t kDefaultHighWater = std::size_t{64} * 1024;
 
-std::size_t queued(const SocketTransport* transport) noexcept {
-    return transport->connection != nullptr ? transport->connection->stream.queued() : 0;
+std::size_t queued(const Transport* transport) noexcept {
+    return transport->endpoint != nullptr ? transport->endpoint->channel().queued() : 0;
 }
 
 // Errors are reported, and the transport goes on.
-bool tell_protocol(SocketTransport* transport, PyObject* name, const char* message) noexcept {
+bool tell_protocol(Transport* transport, PyObject* name, const char* message) noexcept {
     Loop* loop = transport->loop;
     Ref<> protocol = Ref<>::borrow(transport->protocol);
     bool done;
@@ -74,19 +74,35 @@ bool complete_limits(Ref<>& high, Ref<>& low, std::size_t default_high) noexcept
 
 }  // namespace
 
-void set_default_limits(SocketTransport* transport) noexcept {
+bool remember_write_context(Transport* transport) noexcept {
+    if (transport->endpoint->channel().is_writing()) return true;
+    PyObject* context = watching_context(transport);
+    if (context == nullptr) return false;
+    Py_XSETREF(transport->write_context, context);
+    return true;
+}
+
+bool after_write(Transport* transport) noexcept {
+    bool done = maybe_resume_protocol(transport);
+    // The last of a transport that was closed has left.
+    bool is_over = done && transport->endpoint != nullptr && transport->is_closing &&
+                   transport->lost == 0 && queued(transport) == 0;
+    return is_over ? lose_connection(transport, Py_None) : done;
+}
+
+void set_default_limits(Transport* transport) noexcept {
     transport->high_water = kDefaultHighWater;
     transport->low_water = kDefaultHighWater / 4;
 }
 
-bool maybe_pause_protocol(SocketTransport* transport) noexcept {
+bool maybe_pause_protocol(Transport* transport) noexcept {
     if (transport->is_protocol_paused || queued(transport) <= transport->high_water) return true;
     transport->is_protocol_paused = true;
     return tell_protocol(transport, transport->loop->state->str_pause_writing,
                          "protocol.pause_writing() failed");
 }
 
-bool maybe_resume_protocol(SocketTransport* transport) noexcept {
+bool maybe_resume_protocol(Transport* transport) noexcept {
     if (!transport->is_protocol_paused || queued(transport) > transport->low_water) return true;
     transport->is_protocol_paused = false;
     return tell_protocol(transport, transport->loop->state->str_resume_writing,
@@ -94,11 +110,11 @@ bool maybe_resume_protocol(SocketTransport* transport) noexcept {
 }
 
 PyObject* transport_get_write_buffer_size(PyObject* self, PyObject*) {
-    return PyLong_FromSize_t(queued(as_transport(self)));
+    return PyLong_FromSize_t(queued(as_any_transport(self)));
 }
 
 PyObject* transport_get_write_buffer_limits(PyObject* self, PyObject*) {
-    SocketTransport* transport = as_transport(self);
+    Transport* transport = as_any_transport(self);
     return Py_BuildValue("(nn)", static_cast<Py_ssize_t>(transport->low_water),
                          static_cast<Py_ssize_t>(transport->high_water));
 }
@@ -126,7 +142,7 @@ bool parse_limits(const char* function, PyObject* const* args, Py_ssize_t count,
 
 PyObject* transport_set_write_buffer_limits(PyObject* self, PyObject* const* args, Py_ssize_t count,
                                             PyObject* names) {
-    SocketTransport* transport = as_transport(self);
+    Transport* transport = as_any_transport(self);
     std::size_t high, low;
     if (!parse_limits("set_write_buffer_limits", args, count, names, kDefaultHighWater, high, low))
         return nullptr;

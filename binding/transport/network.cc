@@ -23,27 +23,26 @@ Network::~Network() {
     PyObject *sock, *acceptor;
     while (PyDict_Next(acceptors_, &position, &sock, &acceptor)) stop_acceptor(acceptor);
     while (transports_.next != &transports_) {
-        Ref<SocketTransport> transport =
-            Ref<SocketTransport>::borrow(transport_of(transports_.next));
+        Ref<Transport> transport = Ref<Transport>::borrow(transport_of(transports_.next));
         unlink(transport.get());
-        transport->connection->stream.detach();
+        transport->endpoint->channel().detach();
         settle_hold(transport.get());
     }
     Py_CLEAR(spare_);
     Py_CLEAR(acceptors_);
 }
 
-void Network::link(SocketTransport* transport) {
+void Network::link(Transport* transport) {
     auto index = static_cast<std::size_t>(transport->fd);
     if (index >= by_fd_.size()) by_fd_.resize(std::max(index + 1, 2 * by_fd_.size()));
     // One that is watched by a duplicate has left the number to somebody else.
-    if (transport->connection->stream.fd() == transport->fd) by_fd_[index] = transport;
+    if (transport->endpoint->channel().fd() == transport->fd) by_fd_[index] = transport;
     ListNode& node = transport->node;
     node = {transports_.next, &transports_};
     node.next->prev = transports_.next = &node;
 }
 
-void Network::unlink(SocketTransport* transport) noexcept {
+void Network::unlink(Transport* transport) noexcept {
     ListNode& node = transport->node;
     if (node.next == nullptr) return;
     node.next->prev = node.prev;
@@ -51,7 +50,7 @@ void Network::unlink(SocketTransport* transport) noexcept {
     node = {nullptr, nullptr};
     Network* network = transport->loop->network;
     if (network == nullptr) return;
-    SocketTransport*& slot = network->by_fd_[static_cast<std::size_t>(transport->fd)];
+    Transport*& slot = network->by_fd_[static_cast<std::size_t>(transport->fd)];
     if (slot == transport) slot = nullptr;
 }
 
@@ -77,7 +76,7 @@ void Network::return_block(PyObject* block, std::size_t capacity) noexcept {
 int Network::traverse(visitproc visit, void* arg) const noexcept {
     Py_VISIT(acceptors_);
     for (const ListNode* node = transports_.next; node != &transports_; node = node->next)
-        if (SocketTransport* transport = transport_of(node); transport->is_held)
+        if (Transport* transport = transport_of(node); transport->is_held)
             Py_VISIT(object(transport));
     return lookups_.traverse(visit, arg);
 }

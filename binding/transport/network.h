@@ -13,7 +13,7 @@
 
 namespace penstock::py {
 
-struct SocketTransport;
+struct Transport;
 
 class Network {
 public:
@@ -26,9 +26,9 @@ public:
 
     // Every transport that isn't lost is linked; none is owned, but a transport that is watched is
     // kept alive (hold()).
-    void link(SocketTransport* transport);  // throws std::bad_alloc
-    static void unlink(SocketTransport* transport) noexcept;
-    SocketTransport* at(int fd) const noexcept {
+    void link(Transport* transport);  // throws std::bad_alloc
+    static void unlink(Transport* transport) noexcept;
+    Transport* at(int fd) const noexcept {
         auto index = static_cast<std::size_t>(fd);
         return fd >= 0 && index < by_fd_.size() ? by_fd_[index] : nullptr;
     }
@@ -53,7 +53,7 @@ public:
 
 private:
     ListNode transports_{&transports_, &transports_};
-    std::vector<SocketTransport*> by_fd_;
+    std::vector<Transport*> by_fd_;
     PyObject* acceptors_;
     Lookups lookups_;
     std::unique_ptr<std::byte[]> scratch_;

@@ -172,8 +172,8 @@ PyGetSetDef write_attributes[] = {
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 PyMemberDef members[] = {
-    {"__dictoffset__", T_PYSSIZET, offsetof(SocketTransport, dict), READONLY, nullptr},
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(SocketTransport, weakrefs), READONLY, nullptr},
+    {"__dictoffset__", T_PYSSIZET, offsetof(Transport, dict), READONLY, nullptr},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Transport, weakrefs), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
 
 PyType_Slot read_slots[] = {{Py_tp_doc, const_cast<char*>("A transport that reads a pipe.")},

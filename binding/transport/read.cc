@@ -228,13 +228,13 @@ void read_ready(SocketTransport* transport) noexcept {
     read_large(transport);
 }
 
-bool start_reading(SocketTransport* transport) noexcept {
+bool start_reading(Transport* transport) noexcept {
     Loop* loop = transport->loop;
     PyObject* context = watching_context(transport);
     if (context == nullptr) return false;
     Py_XSETREF(transport->read_context, context);
     if (loop->network == nullptr) return check_open(loop);
-    int error = transport->connection->stream.start_reading();
+    int error = transport->endpoint->channel().start_reading();
     settle_hold(transport);
     if (error == 0) return true;
     errno = -error;
@@ -243,21 +243,22 @@ bool start_reading(SocketTransport* transport) noexcept {
 }
 
 PyObject* transport_is_reading(PyObject* self, PyObject*) {
-    return PyBool_FromLong(!as_transport(self)->is_closing && !as_transport(self)->is_paused);
+    return PyBool_FromLong(!as_any_transport(self)->is_closing &&
+                           !as_any_transport(self)->is_paused);
 }
 
 PyObject* transport_pause_reading(PyObject* self, PyObject*) {
-    SocketTransport* transport = as_transport(self);
+    Transport* transport = as_any_transport(self);
     if (transport->is_closing || transport->is_paused) Py_RETURN_NONE;
     transport->is_paused = true;
-    transport->connection->stream.stop_reading();
+    transport->endpoint->channel().stop_reading();
     if (transport->loop->is_debug) log_debug("%r pauses reading", self);
     settle_hold(transport);
     Py_RETURN_NONE;
 }
 
 PyObject* transport_resume_reading(PyObject* self, PyObject*) {
-    SocketTransport* transport = as_transport(self);
+    Transport* transport = as_any_transport(self);
     if (transport->is_closing || !transport->is_paused) Py_RETURN_NONE;
     transport->is_paused = false;
     if (!start_reading(transport)) return nullptr;

@@ -4,14 +4,13 @@
 
 #include "loop/fd_table.h"
 #include "loop/slow_call.h"
-#include "net/address.h"
 #include "net/socket.h"
 #include "py/types.h"
 #include "transport/acceptor.h"
+#include "transport/datagram_transport.h"
 #include "transport/methods.h"
 #include "transport/network.h"
 #include "transport/pipe_transport.h"
-#include "transport/sockaddr.h"
 #include "transport/tls_transport.h"
 
 namespace penstock::py {
@@ -29,29 +28,6 @@ bool set_protocol(SocketTransport* transport, PyObject* protocol) noexcept {
     transport->native = native_protocol(transport->loop->state, protocol);
     Py_XSETREF(transport->protocol, Py_NewRef(protocol));
     return true;
-}
-
-bool put(PyObject* dict, PyObject* key, PyObject* value) noexcept {
-    Ref<> owned = Ref<>::steal(value);
-    return owned && PyDict_SetItem(dict, key, value) == 0;
-}
-
-// What get_extra_info() tells. The addresses are asked now: a socket that is lost has none.
-bool fill_extra(SocketTransport* transport, const TransportOptions& options) noexcept {
-    State* state = transport->loop->state;
-    bool is_given = options.extra != nullptr && options.extra != Py_None;
-    transport->extra = is_given ? Py_NewRef(options.extra) : PyDict_New();
-    if (transport->extra == nullptr) return false;
-    PyObject* wrapper = PyObject_CallOneArg(state->transport_socket, options.sock);
-    if (!put(transport->extra, state->str_socket, wrapper)) return false;
-    PyObject* sockname = sockaddr_object(Address::local_of(transport->fd));
-    if (!put(transport->extra, state->str_sockname, sockname)) return false;
-    int has_peer = is_given ? PyDict_Contains(transport->extra, state->str_peername) : 0;
-    if (has_peer != 0) return has_peer > 0;
-    PyObject* peername = options.peername != nullptr
-                             ? Py_NewRef(options.peername)
-                             : sockaddr_object(Address::peer_of(transport->fd));
-    return put(transport->extra, state->str_peername, peername);
 }
 
 // As asyncio: of sockets that were made for TCP by name.
@@ -81,91 +57,10 @@ bool open_connection(SocketTransport* transport) noexcept {
     transport->connection = new (std::nothrow)
         Connection(transport, loop->reactor->backend(), transport->fd,
                    is_pipe(transport) ? Stream::Kind::kPipe : Stream::Kind::kSocket);
-    if (transport->connection == nullptr) {
-        PyErr_NoMemory();
-        return false;
-    }
-    try {
-        loop->network->link(transport);
-    } catch (const std::bad_alloc&) {
-        PyErr_NoMemory();
-        return false;
-    }
-    return true;
-}
-
-// connection_made() first, then reading, then whoever waits.
-bool schedule_start(SocketTransport* transport, PyObject* waiter) noexcept {
-    State* state = transport->loop->state;
-    PyObject* name = transport->native != nullptr ? state->str__begin : state->str_connection_made;
-    Ref<> made = Ref<>::steal(PyObject_GetAttr(transport->protocol, name));
-    if (!made || !call_soon(transport, made.get(), object(transport))) return false;
-    Ref<> start = Ref<>::steal(PyObject_GetAttr(object(transport), state->str__start));
-    return start && call_soon(transport, start.get(), waiter != nullptr ? waiter : Py_None);
-}
-
-namespace {
-
-bool set_result_unless_cancelled(State* state, PyObject* future) noexcept {
-    Ref<> cancelled = Ref<>::steal(PyObject_CallMethodNoArgs(future, state->str_cancelled));
-    int is_cancelled = cancelled ? PyObject_IsTrue(cancelled.get()) : -1;
-    if (is_cancelled != 0) return is_cancelled > 0;
-    Ref<> done = Ref<>::steal(PyObject_CallMethodOneArg(future, state->str_set_result, Py_None));
-    return static_cast<bool>(done);
-}
-
-bool starts_reading(const SocketTransport* transport) noexcept {
-    switch (transport->kind) {
-        case TransportKind::kWritePipe:
-            return transport->lost == 0;  // its reader may leave while what is queued drains
-        case TransportKind::kWriteDevice: return false;
-        default: return !transport->is_closing && !transport->is_paused;
-    }
-}
-
-}  // namespace
-
-PyObject* transport_start(PyObject* self, PyObject* waiter) {
-    SocketTransport* transport = as_transport(self);
-    bool reads = starts_reading(transport);
-    Ref<> loop = Ref<>::borrow(object(transport->loop));
-    bool started = !reads || start_reading(transport);
-    PyObject* pending = take_exception();
-    if (waiter != Py_None && loop &&
-        !set_result_unless_cancelled(as_loop(loop.get())->state, waiter)) {
-        Py_XDECREF(pending);
-        return nullptr;
-    }
-    if (started) Py_RETURN_NONE;
-    raise_exception(pending);
-    return nullptr;
+    return adopt_endpoint(transport, transport->connection);
 }
 
 // ---- methods ---------------------------------------------------------------------------------
-
-PyObject* transport_get_extra_info(PyObject* self, PyObject* const* args, Py_ssize_t count,
-                                   PyObject* names) {
-    SocketTransport* transport = as_transport(self);
-    PyObject* name = count > 0 ? args[0] : nullptr;
-    PyObject* fallback = count > 1 ? args[1] : Py_None;
-    Keywords given(args, count, names);
-    for (Py_ssize_t i = 0; i < given.count(); ++i) {
-        if (PyUnicode_CompareWithASCIIString(given.name(i), "name") == 0 && name == nullptr)
-            name = given.value(i);
-        else if (PyUnicode_CompareWithASCIIString(given.name(i), "default") == 0 && count < 2)
-            fallback = given.value(i);
-        else
-            return unexpected_keyword("get_extra_info", given.name(i)), nullptr;
-    }
-    if (name == nullptr || count > 2)
-        return PyErr_Format(PyExc_TypeError,
-                            "get_extra_info() takes a name and a default (%zd given)", count);
-    if (transport->extra == nullptr || !PyDict_Check(transport->extra))
-        return PyErr_Format(PyExc_AttributeError, "_extra");
-    PyObject* found = PyDict_GetItemWithError(transport->extra, name);
-    if (found == nullptr && PyErr_Occurred()) return nullptr;
-    return Py_NewRef(found != nullptr ? found : fallback);
-}
 
 PyObject* transport_set_protocol(PyObject* self, PyObject* protocol) {
     SocketTransport* transport = as_transport(self);
@@ -177,96 +72,24 @@ PyObject* transport_set_protocol(PyObject* self, PyObject* protocol) {
     return set_protocol(transport, protocol) ? Py_NewRef(Py_None) : nullptr;
 }
 
-PyObject* transport_get_protocol(PyObject* self, PyObject*) {
-    PyObject* protocol = as_transport(self)->protocol;
-    return Py_NewRef(protocol != nullptr ? protocol : Py_None);
-}
-
-PyObject* transport_is_closing(PyObject* self, PyObject*) {
-    return PyBool_FromLong(as_transport(self)->is_closing);
-}
 PyObject* transport_can_write_eof(PyObject*, PyObject*) { Py_RETURN_TRUE; }
-
-namespace {
-
-PyObject* repr(PyObject* self) {
-    SocketTransport* transport = as_transport(self);
-    const char* state = transport->sock == nullptr ? " closed"
-                        : transport->is_closing    ? " closing"
-                                                   : "";
-    Ref<> name = Ref<>::steal(PyObject_GetAttrString(object(Py_TYPE(self)), "__name__"));
-    if (!name) return nullptr;
-    if (transport->connection == nullptr || transport->loop->is_closed)
-        return PyUnicode_FromFormat("<%U%s fd=%d>", name.get(), state, transport->fd);
-    const Stream& stream = transport->connection->stream;
-    return PyUnicode_FromFormat("<%U%s fd=%d read=%s write=<%s, bufsize=%zu>>", name.get(), state,
-                                transport->fd, stream.is_reading() ? "polling" : "idle",
-                                stream.is_writing() ? "polling" : "idle", stream.queued());
-}
-
-// ---- attributes that programs know of asyncio's transports ------------------------------------
-
-}  // namespace
-
-PyObject* transport_get_loop(PyObject* self, void*) {
-    Loop* loop = as_transport(self)->loop;
-    return Py_NewRef(loop != nullptr ? object(loop) : Py_None);
-}
-PyObject* transport_get_fd(PyObject* self, void*) {
-    return PyLong_FromLong(as_transport(self)->fd);
-}
 
 // ---- type ------------------------------------------------------------------------------------
 
 int transport_traverse(PyObject* self, visitproc visit, void* arg) {
-    SocketTransport* transport = as_transport(self);
-    Py_VISIT(Py_TYPE(self));
-    Py_VISIT(transport->extra);
-    Py_VISIT(object(transport->loop));
-    Py_VISIT(transport->sock);
-    Py_VISIT(transport->protocol);
-    Py_VISIT(transport->server);
-    Py_VISIT(transport->context);
-    Py_VISIT(transport->read_context);
-    Py_VISIT(transport->write_context);
-    Py_VISIT(transport->drained);
-    Py_VISIT(transport->dict);
-    return 0;
+    Py_VISIT(as_transport(self)->drained);
+    return traverse_base(as_any_transport(self), visit, arg);
 }
 
-// By now finalize_transport() has closed the socket.
 int transport_clear(PyObject* self) {
-    SocketTransport* transport = as_transport(self);
-    Py_CLEAR(transport->extra);
-    transport->native = nullptr;
-    Py_CLEAR(transport->protocol);
-    Py_CLEAR(transport->server);
-    Py_CLEAR(transport->context);
-    Py_CLEAR(transport->read_context);
-    Py_CLEAR(transport->write_context);
-    Py_CLEAR(transport->drained);
-    Py_CLEAR(transport->dict);
+    Py_CLEAR(as_transport(self)->drained);
+    clear_base(as_any_transport(self));
     return 0;
-}
-
-void transport_dealloc(PyObject* self) {
-    if (PyObject_CallFinalizerFromDealloc(self) < 0) return;
-    SocketTransport* transport = as_transport(self);
-    PyTypeObject* type = Py_TYPE(self);
-    PyObject_GC_UnTrack(self);
-    if (transport->weakrefs != nullptr) PyObject_ClearWeakRefs(self);
-    transport_clear(self);
-    Py_CLEAR(transport->loop);
-    Py_CLEAR(transport->sock);
-    type->tp_free(self);
-    Py_DECREF(object(type));
 }
 
 namespace {
 
-PyObject* get_lost(PyObject* self, void*) {
-    return PyLong_FromUnsignedLong(as_transport(self)->lost);
-}
+PyObject* get_eof(PyObject* self, void*) { return PyBool_FromLong(as_transport(self)->has_eof); }
 
 PyMethodDef methods[] = {
     {"write", transport_write, METH_O, "Send bytes; what the socket doesn't take is queued."},
@@ -307,16 +130,16 @@ PyGetSetDef attributes[] = {
     {"_sock_fd", transport_get_fd, nullptr, nullptr, nullptr},
     {"_protocol", get_object<&SocketTransport::protocol>, nullptr, nullptr, nullptr},
     {"_server", get_object<&SocketTransport::server>, nullptr, nullptr, nullptr},
-    {"_conn_lost", get_lost, nullptr, nullptr, nullptr},
+    {"_conn_lost", transport_get_lost, nullptr, nullptr, nullptr},
     {"_closing", get_flag<&SocketTransport::is_closing>, nullptr, nullptr, nullptr},
     {"_paused", get_flag<&SocketTransport::is_paused>, nullptr, nullptr, nullptr},
-    {"_eof", get_flag<&SocketTransport::has_eof>, nullptr, nullptr, nullptr},
+    {"_eof", get_eof, nullptr, nullptr, nullptr},
     {"_protocol_paused", get_flag<&SocketTransport::is_protocol_paused>, nullptr, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 PyMemberDef members[] = {
-    {"__dictoffset__", T_PYSSIZET, offsetof(SocketTransport, dict), READONLY, nullptr},
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(SocketTransport, weakrefs), READONLY, nullptr},
+    {"__dictoffset__", T_PYSSIZET, offsetof(Transport, dict), READONLY, nullptr},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Transport, weakrefs), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
 
 PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("A stream transport over a TCP socket.")},
@@ -324,7 +147,7 @@ PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("A stream transport over a 
                        {Py_tp_traverse, reinterpret_cast<void*>(transport_traverse)},
                        {Py_tp_clear, reinterpret_cast<void*>(transport_clear)},
                        {Py_tp_finalize, reinterpret_cast<void*>(finalize_transport)},
-                       {Py_tp_repr, reinterpret_cast<void*>(repr)},
+                       {Py_tp_repr, reinterpret_cast<void*>(transport_repr)},
                        {Py_tp_methods, methods},
                        {Py_tp_getset, attributes},
                        {Py_tp_members, members},
@@ -340,45 +163,9 @@ bool import_name(PyObject*& slot, const char* module, const char* name) noexcept
     return slot != nullptr;
 }
 
-// asyncio.Transport's instances are an object head and the slot that we call `extra`.
-bool check_base(PyObject* base) noexcept {
-    Py_ssize_t size = reinterpret_cast<PyTypeObject*>(base)->tp_basicsize;
-    if (size == offsetof(SocketTransport, extra) + sizeof(PyObject*)) return true;
-    PyErr_Format(PyExc_ImportError, "asyncio.Transport has an unknown layout (%zd bytes)", size);
-    return false;
-}
-
 }  // namespace
 
-bool call_soon(SocketTransport* transport, PyObject* callback, PyObject* argument) noexcept {
-    Loop* loop = transport->loop;
-    PyObject* args[] = {object(loop), callback, argument, transport->context};
-    PyObject* names = transport->context != nullptr ? loop->state->context_keyword : nullptr;
-    Ref<> handle = Ref<>::steal(
-        loop->is_plain ? loop_call_soon(object(loop), args + 1, 2, names)
-                       : PyObject_VectorcallMethod(loop->state->str_call_soon, args,
-                                                   3 | PY_VECTORCALL_ARGUMENTS_OFFSET, names));
-    return static_cast<bool>(handle);
-}
-
-PyObject* watching_context(const SocketTransport* transport) noexcept {
-    if (transport->context != nullptr) return Py_NewRef(transport->context);
-    State* state = transport->loop->state;
-    return Scratch::snapshot(current_thread(transport->loop), state->bare_context,
-                             state->empty_vars);
-}
-
-void settle_hold(SocketTransport* transport) noexcept {
-    bool is_watched =
-        transport->connection != nullptr &&
-        (transport->connection->stream.is_reading() || transport->connection->stream.is_writing());
-    if (is_watched == transport->is_held) return;
-    transport->is_held = is_watched;
-    if (is_watched)
-        Py_INCREF(object(transport));
-    else
-        Py_DECREF(object(transport));
-}
+Connection::~Connection() { transport_->connection = nullptr; }
 
 void Connection::on_readable() noexcept {
     Ref<SocketTransport> transport = Ref<SocketTransport>::borrow(transport_);
@@ -401,12 +188,9 @@ PyObject* make_socket_transport(Loop* loop, const TransportOptions& options) noe
     if (!transport) return nullptr;
     transport->loop = as_loop(Py_NewRef(object(loop)));
     transport->fd = fd;
-    if (kHas315) {
-        transport->context = PyContext_CopyCurrent();
-        if (transport->context == nullptr) return nullptr;
-    }
+    if (!take_context(transport.get())) return nullptr;
     set_default_limits(transport.get());
-    if (!fill_extra(transport.get(), options)) return nullptr;
+    if (!fill_extra(transport.get(), options.sock, options.extra, options.peername)) return nullptr;
     transport->sock = Py_NewRef(options.sock);
     if (!set_protocol(transport.get(), options.protocol) ||
         !attach_to_server(transport.get(), options.server) || !open_connection(transport.get()) ||
@@ -446,7 +230,8 @@ bool add_transport_types(PyObject* module, State* state) {
     PyObject* found;
     if (!import_name(found, "asyncio.transports", "Transport")) return false;
     Ref<> base = Ref<>::steal(found);
-    if (!check_base(base.get()) || !add_type(module, spec, base.get(), state->transport))
+    if (!check_base(base.get(), "Transport") ||
+        !add_type(module, spec, base.get(), state->transport))
         return false;
     // What loop.start_tls() asks for, and what loop.sendfile() does.
     if (PyObject_SetAttrString(object(state->transport), "_start_tls_compatible", Py_True) < 0)
@@ -457,8 +242,8 @@ bool add_transport_types(PyObject* module, State* state) {
     if (!native ||
         PyObject_SetAttrString(object(state->transport), "_sendfile_compatible", native.get()) < 0)
         return false;
-    return add_pipe_types(module, state) && add_acceptor_type(module, state) &&
-           add_tls_transport_type(module, state, base.get());
+    return add_pipe_types(module, state) && add_datagram_transport_type(module, state) &&
+           add_acceptor_type(module, state) && add_tls_transport_type(module, state, base.get());
 }
 
 }  // namespace penstock::py

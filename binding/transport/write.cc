@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "loop/slow_call.h"
-#include "transport/log.h"
 #include "transport/network.h"
 #include "transport/socket_transport.h"
 #include "transport/view.h"
@@ -16,7 +15,6 @@ namespace {
 constexpr const char* kWrongData =
     kHas314 ? "data argument must be a bytes, bytearray, or memoryview object, not '%s'"
             : "data argument must be a bytes-like object, not '%s'";
-constexpr unsigned kLostWritesUntilWarning = 5;  // asyncio's LOG_THRESHOLD_FOR_CONNLOST_WRITES
 
 const char* write_error(const SocketTransport* transport) noexcept {
     return is_pipe(transport) ? "Fatal write error on pipe transport"
@@ -32,31 +30,23 @@ bool write_failed(SocketTransport* transport, int error) noexcept {
 
 PyObject* none_if(bool done) noexcept { return done ? Py_NewRef(Py_None) : nullptr; }
 
-// The connection is lost, and a program that goes on writing should hear of it.
 PyObject* write_to_lost(SocketTransport* transport) noexcept {
-    unsigned& count = is_pipe(transport) ? transport->dropped : transport->lost;
-    if (count++ < kLostWritesUntilWarning) Py_RETURN_NONE;
-    Ref<> args = Ref<>::steal(Py_BuildValue(
-        "(s)", is_pipe(transport) ? "pipe closed by peer or os.write(pipe, data) raised exception."
-                                  : "socket.send() raised exception."));
-    return none_if(log_call("warning", args.get(), nullptr));
+    if (is_pipe(transport))
+        return warn_of_lost(transport->dropped,
+                            "pipe closed by peer or os.write(pipe, data) raised exception.");
+    return warn_of_lost(transport->lost, "socket.send() raised exception.");
 }
 
 bool keep(SocketTransport* transport, const View& view, std::size_t sent) noexcept {
     Loop* loop = transport->loop;
     if (!check_open(loop)) return false;
-    Stream& stream = transport->connection->stream;
-    if (!stream.is_writing()) {
-        PyObject* context = watching_context(transport);
-        if (context == nullptr) return false;
-        Py_XSETREF(transport->write_context, context);
-    }
+    if (!remember_write_context(transport)) return false;
     std::optional<Chunk> rest = view.rest(sent);
     if (!rest) {
         PyErr_NoMemory();
         return false;
     }
-    int error = stream.enqueue(std::move(*rest));
+    int error = transport->connection->stream.enqueue(std::move(*rest));
     settle_hold(transport);
     return error == 0 || (write_failed(transport, -error), false);
 }
@@ -174,11 +164,7 @@ void Connection::on_written() noexcept {
     TimedCall timed(loop, object(transport.get()), "_write_ready", transport->protocol);
     settle_hold(transport.get());
     bool entered = run_in_context(loop, transport->write_context, true, [&] {
-        bool done = maybe_resume_protocol(transport.get());
-        // The last bytes of a transport that was closed have left.
-        bool is_over = done && transport->connection != nullptr && transport->is_closing &&
-                       transport->lost == 0 && transport->connection->stream.queued() == 0;
-        if (is_over) done = lose_connection(transport.get(), Py_None);
+        bool done = after_write(transport.get());
         wake_file_sender(transport.get());
         if (!done) report_callback(loop, "_write_ready");
     });

@@ -64,6 +64,24 @@ ssize_t send(int fd, std::span<const iovec> pieces) noexcept {
     return retried([&] { return ::sendmsg(fd, &message, MSG_NOSIGNAL); });
 }
 
+ssize_t recv_from(int fd, std::span<std::byte> into, Address& from) noexcept {
+    sockaddr_storage storage;
+    auto* address = reinterpret_cast<sockaddr*>(&storage);
+    socklen_t size = 0;
+    ssize_t received = retried([&] {
+        size = sizeof storage;
+        return ::recvfrom(fd, into.data(), into.size(), 0, address, &size);
+    });
+    if (received >= 0) from = Address(address, size);
+    return received;
+}
+
+ssize_t send_to(int fd, std::span<const std::byte> bytes, const Address& to) noexcept {
+    const sockaddr* address = to.size() > 0 ? to.get() : nullptr;
+    return retried(
+        [&] { return ::sendto(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL, address, to.size()); });
+}
+
 int shutdown_write(int fd) noexcept { return ::shutdown(fd, SHUT_WR) < 0 ? -errno : 0; }
 
 int set_nonblocking(int fd) noexcept {

@@ -34,6 +34,10 @@ ssize_t recv(int fd, std::span<std::byte> into) noexcept;
 ssize_t send(int fd, std::span<const std::byte> bytes) noexcept;
 ssize_t send(int fd, std::span<const iovec> pieces) noexcept;  // at most IOV_MAX are looked at
 int shutdown_write(int fd) noexcept;
+// A datagram and where it came from: an address of no family where the sender has no name.
+ssize_t recv_from(int fd, std::span<std::byte> into, Address& from) noexcept;
+// To the peer of a connected socket where `to` has no family.
+ssize_t send_to(int fd, std::span<const std::byte> bytes, const Address& to) noexcept;
 
 int set_nonblocking(int fd) noexcept;
 // Small writes leave at once instead of waiting for the peer's acknowledgement. Nothing happens

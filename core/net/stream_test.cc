@@ -17,7 +17,7 @@ namespace {
 using namespace testing;
 using namespace std::chrono_literals;
 
-struct Script final : Stream::Observer {
+struct Script final : Channel::Observer {
     void on_readable() noexcept override {
         ++readable;
         if (then_readable) then_readable();

@@ -149,6 +149,15 @@ class Loop:
         protocol: asyncio.BaseProtocol,
         waiter: asyncio.Future[None] | None,
     ) -> asyncio.WriteTransport: ...
+    # Takes over `sock`, as above. `address` is the only one to send to, or None.
+    def _make_datagram_transport(
+        self,
+        sock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        address: Any,
+        waiter: asyncio.Future[None],
+        /,
+    ) -> asyncio.DatagramTransport: ...
     # A TLS transport that waits to become the protocol of another; the waiter's result follows its handshake. Where
     # the protocol has its transport already, connection_made() isn't called.
     def _make_tls(

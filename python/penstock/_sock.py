@@ -11,7 +11,8 @@ Source: CPython 3.15, Doc/library/asyncio-eventloop.rst, "Working with socket ob
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sized
+from typing import TYPE_CHECKING, Any, cast
 
 from ._base import check_not_tls
 from ._resolve import Resolving
@@ -58,6 +59,40 @@ class Sockets(Resolving):
             if not rest:
                 return
             await self._writable(sock)
+
+    async def sock_recvfrom(self, sock: socket.socket, bufsize: int) -> tuple[bytes, Any]:
+        """Receive a datagram, cut to `bufsize` bytes, and the address that it came from."""
+        self._check_socket(sock)
+        while True:
+            try:
+                return sock.recvfrom(bufsize)
+            except _WOULD_BLOCK:
+                await self._readable(sock)
+
+    async def sock_recvfrom_into(
+        self, sock: socket.socket, buf: WriteableBuffer, nbytes: int = 0
+    ) -> tuple[int, Any]:
+        """Receive a datagram into `buf`, at most `nbytes` of it, or as much as fits for 0.
+
+        Returns the number of bytes and the address that it came from.
+        """
+        self._check_socket(sock)
+        if not nbytes:
+            nbytes = len(cast(Sized, buf))
+        while True:
+            try:
+                return sock.recvfrom_into(buf, nbytes)
+            except _WOULD_BLOCK:
+                await self._readable(sock)
+
+    async def sock_sendto(self, sock: socket.socket, data: ReadableBuffer, address: Any) -> int:
+        """Send a datagram to `address`, and return the number of bytes."""
+        self._check_socket(sock)
+        while True:
+            try:
+                return sock.sendto(data, address)
+            except _WOULD_BLOCK:
+                await self._writable(sock)
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
         """Connect to `address`; a host name in it is resolved first."""

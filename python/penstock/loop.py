@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from . import _core
+from ._datagram import Datagrams
 from ._errors import Errors
 from ._pipes import Pipes
 from ._running import Running
@@ -14,7 +15,7 @@ from ._unix import UnixSockets
 
 
 @_core.adopt_hot_methods
-class Loop(Running, Errors, UnixSockets, Pipes, SendingFiles, Subprocesses):  # pyright: ignore[reportIncompatibleMethodOverride]
+class Loop(Running, Errors, UnixSockets, Datagrams, Pipes, SendingFiles, Subprocesses):  # pyright: ignore[reportIncompatibleMethodOverride]
     """asyncio's event loop, natively. asyncio.Runner takes it as `loop_factory`.
 
     Debug mode is on from the start where asyncio's would be: PYTHONASYNCIODEBUG, `python -X dev`.

@@ -66,6 +66,18 @@ class TestRedis:
         ]
 
 
+class TestUdpEcho:
+    def test_datagrams_come_back_and_a_closed_port_is_told(self, run: Run) -> None:
+        process = run("udp_echo.py")
+        assert process.stderr == ""
+        assert process.stdout.splitlines() == [
+            "echoed: b'hello'",
+            "echoed: b'world'",
+            "1000 of 1000 in order",
+            "the server is gone: ConnectionRefusedError(111, 'Connection refused')",
+        ]
+
+
 class TestIdleConnections:
     COUNT = 10_000
 

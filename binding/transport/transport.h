@@ -1,0 +1,167 @@
+// What every transport has: SocketTransport, which the pipes' are too, and DatagramTransport begin
+// with it.
+//
+// Who keeps whom alive. The socket object owns the fd, and the transport owns the socket object:
+// it closes it once, after connection_lost(). A transport that the kernel watches is kept alive
+// by its loop (is_held), as asyncio's selector keeps its handles; one that nobody watches and
+// nobody has dies, closes its socket and warns.
+//
+// Every call of the protocol may do anything to the transport: pause, close, abort it, give it
+// another protocol. So whoever calls holds a reference to the transport and to the protocol, and
+// looks at the transport's state again afterwards.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "loop/loop.h"
+#include "net/channel.h"
+#include "py/python.h"
+#include "py/ref.h"
+#include "transport/stream_protocol.h"
+
+namespace penstock::py {
+
+// The kernel's side of a transport.
+class Endpoint : public Channel::Observer {
+public:
+    virtual ~Endpoint() = default;
+    virtual Channel& channel() noexcept = 0;
+};
+
+enum class TransportKind : std::uint8_t {
+    kSocket,
+    kDatagram,
+    kReadPipe,
+    kWritePipe,
+    kWriteDevice,  // as kWritePipe, but being readable tells nothing of a peer's end
+};
+
+struct Transport {
+    PyObject_HEAD PyObject* extra;  // the slot of asyncio.BaseTransport
+    Loop* loop;  // strong; nullptr, as the next five, once connection_lost() was called
+    Endpoint* endpoint;
+    PyObject* sock;  // or what a pipe was given as
+    PyObject* protocol;
+    StreamProtocol* native;   // the protocol's own, or nullptr
+    PyObject* server;         // or nullptr
+    PyObject* context;        // of all its calls, from CPython 3.15 on; nullptr before
+    PyObject* read_context;   // the one in which reading was started or resumed
+    PyObject* write_context;  // the one in which the queue began to fill
+    PyObject* dict;
+    PyObject* weakrefs;
+    ListNode node;  // in Network's list
+    std::size_t high_water, low_water;
+    int fd;
+    unsigned lost;  // connection_lost() is due; a socket's writes since, roughly
+    TransportKind kind;
+    bool is_held, is_closing, is_paused, is_protocol_paused;
+};
+
+inline Transport* as_any_transport(PyObject* object) noexcept {
+    return reinterpret_cast<Transport*>(object);
+}
+inline Transport* transport_of(const ListNode* node) noexcept {
+    auto* start = reinterpret_cast<const std::byte*>(node) - offsetof(Transport, node);
+    return reinterpret_cast<Transport*>(const_cast<std::byte*>(start));
+}
+
+inline bool is_pipe(const Transport* transport) noexcept {
+    return transport->kind >= TransportKind::kReadPipe;
+}
+
+// transport.cc
+// Whether instances of this class of asyncio's are an object head and the slot that we call
+// `extra`; false with ImportError set.
+bool check_base(PyObject* base, const char* name) noexcept;
+// What get_extra_info() tells, added to `extra` where that is a dict. The addresses are asked now:
+// a socket that is lost has none. nullptr for `peername`: the socket is asked.
+bool fill_extra(Transport* transport, PyObject* sock, PyObject* extra, PyObject* peername) noexcept;
+// Makes the endpoint known to the loop; where that fails an exception is set.
+bool adopt_endpoint(Transport* transport, Endpoint* endpoint) noexcept;
+// connection_made() first, then reading, then whoever waits.
+bool schedule_start(Transport* transport, PyObject* waiter) noexcept;
+// After the interest in the fd has changed. The caller holds a reference.
+void settle_hold(Transport* transport) noexcept;
+// loop.call_soon(callback, argument), in the transport's context if it has one of its own
+bool call_soon(Transport* transport, PyObject* callback, PyObject* argument) noexcept;
+// The context for what is watched from now on, as a new reference; nullptr with an exception set.
+// As asyncio's: the one of whoever asks for it, from CPython 3.15 on the connection's own.
+PyObject* watching_context(const Transport* transport) noexcept;
+// The transport begins: from CPython 3.15 on the context is its own. False with an exception set.
+bool take_context(Transport* transport) noexcept;
+PyObject* transport_start(PyObject* self, PyObject* waiter);
+PyObject* transport_get_extra_info(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                                   PyObject* names);
+PyObject* transport_get_protocol(PyObject* self, PyObject*);
+PyObject* transport_is_closing(PyObject* self, PyObject*);
+PyObject* transport_repr(PyObject* self);
+int traverse_base(Transport* transport, visitproc visit, void* arg) noexcept;
+// By then finalize_transport() has closed the socket.
+void clear_base(Transport* transport) noexcept;
+void transport_dealloc(PyObject* self);
+
+// read.cc
+PyObject* transport_pause_reading(PyObject* self, PyObject*);
+PyObject* transport_resume_reading(PyObject* self, PyObject*);
+PyObject* transport_is_reading(PyObject* self, PyObject*);
+bool start_reading(Transport* transport) noexcept;  // false with OSError set
+
+// flow.cc
+// Both return false with KeyboardInterrupt or SystemExit set.
+bool maybe_pause_protocol(Transport* transport) noexcept;
+bool maybe_resume_protocol(Transport* transport) noexcept;
+// The arguments of set_write_buffer_limits() and its like: (high=None, low=None), in bytes.
+bool parse_limits(const char* function, PyObject* const* args, Py_ssize_t count, PyObject* names,
+                  std::size_t default_high, std::size_t& high, std::size_t& low) noexcept;
+// Something is about to be queued; where nothing is yet, the context is the one of what is called
+// once the queue has drained. False with an exception set.
+bool remember_write_context(Transport* transport) noexcept;
+// What was queued has left, all of it or a part. In the context of writing; false with an exception
+// set.
+bool after_write(Transport* transport) noexcept;
+void set_default_limits(Transport* transport) noexcept;
+PyObject* transport_get_write_buffer_size(PyObject* self, PyObject*);
+PyObject* transport_get_write_buffer_limits(PyObject* self, PyObject*);
+PyObject* transport_set_write_buffer_limits(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                                            PyObject* names);
+
+// close.cc
+PyObject* transport_close(PyObject* self, PyObject*);
+PyObject* transport_abort(PyObject* self, PyObject*);
+PyObject* transport_force_close(PyObject* self, PyObject* exception);
+PyObject* transport_call_connection_lost(PyObject* self, PyObject* exception);
+void finalize_transport(PyObject* self);
+// Takes over `exception`. As asyncio: OSErrors are the peer's doing and no news, all else is
+// reported; the connection is lost either way. False with an exception set where that fails.
+bool fatal_error(Transport* transport, PyObject* exception, const char* message) noexcept;
+bool close_transport(Transport* transport) noexcept;
+bool lose_connection(Transport* transport, PyObject* exception) noexcept;
+// The transport is over without connection_lost(), and its fd is left open.
+void disown(Transport* transport) noexcept;
+// The connection is lost, and a program that goes on writing should hear of it. `count` is of its
+// writes since. None, or nullptr with an exception set.
+PyObject* warn_of_lost(unsigned& count, const char* warning) noexcept;
+
+// What has left a protocol's method: ends the run for KeyboardInterrupt and SystemExit, else is
+// fatal. For calls that come from the loop.
+void contain(Transport* transport, Loop* loop, const char* message) noexcept;
+// The same for what is no fault of the protocol's: reported as an exception in `callback`.
+void report_callback(Loop* loop, const char* callback,
+                     const char* type = "SocketTransport") noexcept;
+
+// Attributes that programs know of asyncio's transports.
+template <PyObject* Transport::*Field>
+PyObject* get_object(PyObject* self, void*) {
+    PyObject* value = as_any_transport(self)->*Field;
+    return Py_NewRef(value != nullptr ? value : Py_None);
+}
+template <bool Transport::*Field>
+PyObject* get_flag(PyObject* self, void*) {
+    return PyBool_FromLong(as_any_transport(self)->*Field);
+}
+PyObject* transport_get_loop(PyObject* self, void*);
+PyObject* transport_get_lost(PyObject* self, void*);
+PyObject* transport_get_fd(PyObject* self, void*);
+
+}  // namespace penstock::py
