@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -59,11 +60,19 @@ AtFork::~AtFork() {
 
 unsigned fork_count() noexcept { return forks.load(std::memory_order_relaxed); }
 
-bool replace_file(int fd, int fresh) noexcept {
-    if (fresh < 0) return false;
-    bool replaced = ::dup3(fresh, fd, O_CLOEXEC) == fd;
-    ::close(fresh);
-    return replaced;
+FileId FileId::of(int fd) noexcept {
+    struct stat status;
+    return ::fstat(fd, &status) == 0 ? FileId{status.st_dev, status.st_ino} : FileId{};
+}
+
+void replace_file(UniqueFd& file, FileId& id, UniqueFd fresh) noexcept {
+    if (FileId::of(file.get()) != id) {
+        static_cast<void>(file.release());
+    } else if (!fresh.is_open() || ::dup3(fresh.get(), file.get(), O_CLOEXEC) < 0) {
+        file.reset();
+    } else {
+        id = FileId::of(file.get());
+    }
 }
 
 }  // namespace penstock

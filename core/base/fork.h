@@ -6,7 +6,11 @@
 // from the end of its constructor to the beginning of its destructor, by whichever thread forks.
 #pragma once
 
+#include <sys/types.h>
+
 #include <functional>
+
+#include "base/unique_fd.h"
 
 namespace penstock {
 
@@ -35,8 +39,19 @@ private:
 // in the parent differs from it in the child.
 unsigned fork_count() noexcept;
 
-// Lets the number `fd` mean the file of `fresh`, a number that is given back. False, with nothing
-// changed, where `fresh` is none: the call that was to make it has failed.
-bool replace_file(int fd, int fresh) noexcept;
+// Which open file a number means, as far as fstat(2) tells: eventfds and their like are all one.
+struct FileId {
+    dev_t device = 0;
+    ino_t inode = 0;
+
+    static FileId of(int fd) noexcept;
+    bool operator==(const FileId&) const = default;
+};
+
+// Lets the number of `file`, which meant `id`, mean the file of `fresh` from now on, and tells its
+// id. Where `fresh` is none, for the call that was to make it has failed, `file` is closed: what
+// it shares with the parent must not be used. A number that means something else is given up and
+// left alone: a daemon has closed all that it inherited, and forks again.
+void replace_file(UniqueFd& file, FileId& id, UniqueFd fresh) noexcept;
 
 }  // namespace penstock

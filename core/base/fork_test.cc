@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <string>
+#include <utility>
 
 namespace penstock {
 namespace {
@@ -51,19 +52,59 @@ TEST(AtFork, WorksInTheChildAndItsChildren) {
     EXPECT_EQ(fork_count(), before);
 }
 
-TEST(ReplaceFile, LeavesTheNumberAsItIsWhereThereIsNoNewFile) {
-    int ends[2];
-    ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
-    EXPECT_FALSE(replace_file(ends[0], -1));
-    EXPECT_GE(::fcntl(ends[0], F_GETFD), 0);
-    int fresh = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-    EXPECT_TRUE(replace_file(ends[0], fresh));
-    EXPECT_EQ(::fcntl(fresh, F_GETFD), -1);
+class ReplaceFileTest : public ::testing::Test {
+protected:
+    ReplaceFileTest() {
+        int ends[2];
+        EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+        file.reset(ends[0]);
+        writing.reset(ends[1]);
+        id = FileId::of(file.get());
+    }
+    static UniqueFd null() { return UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
+
+    UniqueFd file, writing;
+    FileId id;
+};
+
+TEST_F(ReplaceFileTest, KeepsTheNumber) {
+    int number = file.get();
+    FileId before = id;
+    UniqueFd fresh = null();
+    int spare = fresh.get();
+    replace_file(file, id, std::move(fresh));
+    EXPECT_EQ(file.get(), number);
+    EXPECT_EQ(::fcntl(number, F_GETFD), FD_CLOEXEC);
+    EXPECT_EQ(::fcntl(spare, F_GETFD), -1);
+    EXPECT_NE(id, before);
+    EXPECT_EQ(id, FileId::of(number));
     char byte;
-    EXPECT_EQ(::read(ends[0], &byte, 1), 0);
-    EXPECT_EQ(::fcntl(ends[0], F_GETFD), FD_CLOEXEC);
-    ::close(ends[0]);
-    ::close(ends[1]);
+    EXPECT_EQ(::read(number, &byte, 1), 0);
+}
+
+TEST_F(ReplaceFileTest, ClosesTheFileWhereThereIsNoNewOne) {
+    int number = file.get();
+    replace_file(file, id, UniqueFd());
+    EXPECT_FALSE(file.is_open());
+    EXPECT_EQ(::fcntl(number, F_GETFD), -1);
+}
+
+TEST_F(ReplaceFileTest, LeavesANumberAloneThatMeansAnotherFile) {
+    UniqueFd another = null();
+    ASSERT_EQ(::dup2(another.get(), file.get()), file.get());
+    int number = file.get();
+    replace_file(file, id, null());
+    EXPECT_FALSE(file.is_open());
+    EXPECT_EQ(FileId::of(number), FileId::of(another.get()));
+    ::close(number);
+}
+
+TEST_F(ReplaceFileTest, LeavesAClosedNumberAlone) {
+    int number = file.get();
+    ::close(number);
+    replace_file(file, id, UniqueFd());
+    EXPECT_FALSE(file.is_open());
+    EXPECT_EQ(::fcntl(number, F_GETFD), -1);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@ namespace penstock {
 
 namespace {
 
+// False, with nothing changed, where there is none to be had.
 bool make_pair(int (&ends)[2]) noexcept {
     return ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0;
 }
@@ -21,17 +22,15 @@ Signals::Signals(Sink sink) : sink_(std::move(sink)) {
     if (!make_pair(ends)) throw std::system_error(errno, std::generic_category(), "socketpair");
     read_end_.reset(ends[0]);
     write_end_.reset(ends[1]);
+    read_file_ = FileId::of(ends[0]);
+    write_file_ = FileId::of(ends[1]);
 }
 
 void Signals::leave_parent_behind() noexcept {
-    int ends[2];
-    if (!make_pair(ends)) {
-        read_end_.reset();
-        write_end_.reset();
-        return;
-    }
-    replace_file(read_end_.get(), ends[0]);
-    replace_file(write_end_.get(), ends[1]);
+    int ends[2] = {-1, -1};
+    make_pair(ends);
+    replace_file(read_end_, read_file_, UniqueFd(ends[0]));
+    replace_file(write_end_, write_file_, UniqueFd(ends[1]));
 }
 
 void Signals::on_ready(Ready) noexcept {

@@ -29,6 +29,7 @@ private:
     Sink sink_;
     UniqueFd read_end_;
     UniqueFd write_end_;
+    FileId read_file_, write_file_;
     AtFork at_fork_{[this] { leave_parent_behind(); }};
 };
 

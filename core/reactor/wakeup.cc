@@ -9,6 +9,7 @@ namespace penstock {
 
 Wakeup::Wakeup() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     if (!event_.is_open()) throw std::system_error(errno, std::generic_category(), "eventfd");
+    file_ = FileId::of(event_.get());
 }
 
 void Wakeup::signal() noexcept {
@@ -18,8 +19,7 @@ void Wakeup::signal() noexcept {
 }
 
 void Wakeup::leave_parent_behind() noexcept {
-    // Without one of its own the child goes without: it must not wake its parent.
-    if (!replace_file(event_.get(), ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))) event_.reset();
+    replace_file(event_, file_, UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)));
 }
 
 void Wakeup::on_ready(Ready) noexcept {

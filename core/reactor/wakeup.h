@@ -28,6 +28,7 @@ private:
     void leave_parent_behind() noexcept;
 
     UniqueFd event_;
+    FileId file_;
     std::atomic<bool> is_waiting_{false};
     AtFork at_fork_{[this] { leave_parent_behind(); }};
 };

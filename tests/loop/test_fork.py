@@ -93,6 +93,31 @@ async def test_a_childs_child_too(new_loop):
     assert in_child(child) == "all there"
 
 
+def open_files():
+    files = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            files[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:
+            pass  # the descriptor of the listing itself
+    return files
+
+
+def test_a_daemon_that_has_closed_what_it_inherited(loop):
+    """It forks again, and the numbers that the loop had mean files of its own by then."""
+    loop.add_signal_handler(signal.SIGUSR2, print)
+
+    def daemon():
+        null = os.open("/dev/null", os.O_RDONLY)
+        kinds = ("anon_inode:[eventfd]", "socket:")
+        taken = [fd for fd, file in open_files().items() if file.startswith(kinds)]
+        for fd in taken:
+            os.dup2(null, fd)
+        return in_child(lambda: bool(taken) and {open_files()[fd] for fd in taken})
+
+    assert in_child(daemon) == "{'/dev/null'}"
+
+
 @pytest.mark.penstock_only("asyncio's child shares its parent's epoll and wake-up")
 class TestInheritedLoop:
     """Not running, it works in the child as any other, on kernel objects of its own."""
