@@ -96,6 +96,7 @@ void Resolver::rest() noexcept {
     // A thread that can be joined counts as one of the process's for a moment longer.
     TimePoint patience = now() + std::chrono::milliseconds(100);
     for (Worker& worker : ended) {
+        if (!worker.thread.joinable()) continue;  // the Resolver is being destroyed
         worker.thread.join();
         while (::syscall(SYS_tgkill, ::getpid(), worker.id, 0) == 0 && now() < patience)
             std::this_thread::yield();
