@@ -7,6 +7,7 @@ same.
 import asyncio
 import gc
 import importlib.util
+import os
 import socket
 import sys
 import warnings
@@ -17,18 +18,7 @@ import penstock
 import pytest
 from penstock import _core
 
-NATIVE = {
-    "Acceptor",
-    "CoroutineFunction",
-    "Future",
-    "FutureIter",
-    "Handle",
-    "Loop",
-    "Sleep",
-    "SocketTransport",
-    "Task",
-    "TimerHandle",
-}
+NATIVE = {name for name, kind in vars(_core).items() if isinstance(kind, type)}
 
 
 class Tracer:
@@ -107,6 +97,14 @@ def task_that_waits(loop, tracer):
     return made
 
 
+def task_cancelled(loop, tracer):
+    made = loop.create_task(asyncio.sleep(1000))
+    loop.run_until_complete(asyncio.sleep(0))
+    made.cancel(tracer)
+    loop.run_until_complete(asyncio.wait([made]))
+    return made
+
+
 def handle(loop, tracer):
     made = loop.call_soon(tracer, tracer)
     loop.run_until_complete(asyncio.sleep(0))
@@ -148,6 +146,7 @@ MAKERS = [
     task,
     task_with_callback_and_name,
     task_that_waits,
+    task_cancelled,
     handle,
     handle_cancelled,
     timer_handle,
@@ -261,9 +260,37 @@ def serve(loop, tracer):
     tracer.server = loop.run_until_complete(loop.create_server(tracer, "127.0.0.1", 0))
 
 
-@pytest.mark.parametrize(
-    "fill", [schedule, start_timers, watch, start_tasks, remember, connect, serve]
-)
+def connect_pipes(loop, tracer):
+    class Holds(asyncio.Protocol):
+        held = tracer
+
+    reading, writing = os.pipe()
+    files = open(reading, "rb", 0), open(writing, "wb", 0)  # noqa: SIM115
+    tracer.pipes = [
+        loop.run_until_complete(loop.connect_read_pipe(Holds, files[0])),
+        loop.run_until_complete(loop.connect_write_pipe(Holds, files[1])),
+    ]
+
+
+def watch_a_process(loop, tracer):
+    if isinstance(loop, penstock.Loop):
+        loop._watch_child(os.getpid(), tracer)
+
+
+FILLS = [
+    schedule,
+    start_timers,
+    watch,
+    start_tasks,
+    remember,
+    connect,
+    serve,
+    connect_pipes,
+    watch_a_process,
+]
+
+
+@pytest.mark.parametrize("fill", FILLS)
 @pytest.mark.parametrize("is_closed", [True, False], ids=["closed", "lost"])
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::RuntimeWarning")
 def test_a_loop_and_all_that_it_holds(new_loop, fill, is_closed):
