@@ -28,7 +28,8 @@ void log_slow_call(Loop* loop, PyObject* text, double seconds) noexcept {
 void report_slow_call(Loop* loop, PyObject* what, double seconds) noexcept {
     PyObject* pending = take_exception();
     PyObject* text = nullptr;
-    if (Py_TYPE(what) == loop->state->handle) {
+    const State* state = loop->state;
+    if (Py_TYPE(what) == state->handle || Py_TYPE(what) == state->timer_handle) {
         // It shows a task whose step this is, instead of the handle.
         Ref<> base_events = Ref<>::steal(PyImport_ImportModule("asyncio.base_events"));
         if (base_events) text = PyObject_CallMethod(base_events.get(), "_format_handle", "O", what);

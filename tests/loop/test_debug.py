@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+import types
 import warnings
 
 import penstock
@@ -177,6 +178,20 @@ def test_slow_steps_of_tasks_are_logged_alike(records):
     lines = slow(stock, "<Task pending name='turtle'") + slow(stock, "<Task finished name='turtle'")
     assert len(lines) == 2
     assert [line for _, line in ours if line in lines] == lines
+
+
+def test_a_slow_timer_of_a_task_shows_the_task(records):
+    def scenario(runner):
+        async def main():
+            turtle = asyncio.create_task(asyncio.sleep(0, 0), name="turtle")
+            asyncio.get_running_loop().call_later(0, types.MethodType(be_slow, turtle))
+            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
+
+        runner.run(main())
+
+    for log in both(scenario, records, SLOW):
+        assert slow(log, "name='turtle'")
 
 
 def test_a_slow_eager_step_counts_for_the_callback_that_made_the_task(debug_run, records):
