@@ -50,12 +50,12 @@ PyObject* loop_watch_child(PyObject* self, PyObject* const* args, Py_ssize_t cou
     Loop* loop = as_loop(self);
     if (count < 2)
         return PyErr_Format(PyExc_TypeError, "_watch_child() needs a process and a callback");
-    if (!check_open(loop)) return nullptr;
     long pid = PyLong_AsLong(args[0]);
     if (pid == -1 && PyErr_Occurred()) return nullptr;
     Ref<Handle> handle =
         Ref<Handle>::steal(new_handle(loop, args[1], args + 2, count - 2, nullptr));
-    if (!handle) return nullptr;
+    // Last: __index__() may have closed it.
+    if (!handle || !check_open(loop)) return nullptr;
     if (loop->children == nullptr) loop->children = new (std::nothrow) Children(loop);
     if (loop->children == nullptr) return PyErr_NoMemory();
     if (!loop->children->watch(static_cast<pid_t>(pid), handle.release())) return nullptr;
