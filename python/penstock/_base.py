@@ -1,8 +1,7 @@
 """What the families of loop methods stand on: the native loop, with asyncio's checks.
 
 Each module beside this one holds one family as a class over `LoopBase`; `loop.Loop` puts them
-together. Methods that asyncio declares and nobody here defines raise NotImplementedError, as
-asyncio's own abstract loop does.
+together. Nothing of asyncio.AbstractEventLoop is left out.
 """
 
 from __future__ import annotations
@@ -37,6 +36,9 @@ class LoopBase(_core.Loop, asyncio.AbstractEventLoop):
     def _check_closed(self) -> None:
         if self.is_closed():
             raise RuntimeError("Event loop is closed")
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """A timer of asyncio's own class, made by hand, says so; only ours are in the heap."""
 
 
 def check_callback(callback: object, method: str) -> None:

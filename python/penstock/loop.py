@@ -29,7 +29,7 @@ class Loop(Running, Errors, UnixSockets, Datagrams, Pipes, SendingFiles, Subproc
 
 def new_event_loop() -> Loop:
     """A new event loop; close() is the caller's to call."""
-    return Loop()  # type: ignore[abstract]  # asyncio's loops raise NotImplementedError instead
+    return Loop()
 
 
 def _debug_is_asked_for() -> bool:

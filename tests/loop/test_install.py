@@ -314,3 +314,19 @@ def test_public_names():
         assert getattr(penstock, name).__doc__, name
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         penstock.nothing  # noqa: B018
+
+
+def test_nothing_of_the_abstract_loop_is_left_out():
+    abstract = asyncio.AbstractEventLoop
+    missing = [
+        name
+        for name, member in vars(abstract).items()
+        if callable(member) and getattr(penstock.Loop, name) is member
+    ]
+    assert missing == []
+
+
+def test_nothing_public_of_the_stock_loop_is_missing():
+    stock = asyncio.unix_events._UnixSelectorEventLoop
+    public = {name for name in dir(stock) if not name.startswith("_")}
+    assert public - set(dir(penstock.Loop)) == set()
