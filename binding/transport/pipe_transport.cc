@@ -32,14 +32,6 @@ bool check_mode(const struct stat& status, bool writes) noexcept {
     return false;
 }
 
-// Whoever has the number keeps it: programs read and write a terminal by one fd.
-bool share_number(SocketTransport* transport, bool is_taken) noexcept {
-    int error = is_taken ? transport->connection->stream.move_to_duplicate() : 0;
-    if (error == 0) return true;
-    os_error(-error);
-    return false;
-}
-
 PyObject* make_pipe_transport(Loop* loop, PyObject* const* args, bool writes) noexcept {
     if (!check_open(loop)) return nullptr;
     State* state = loop->state;
@@ -68,10 +60,10 @@ PyObject* make_pipe_transport(Loop* loop, PyObject* const* args, bool writes) no
         return nullptr;
     transport->protocol = Py_NewRef(args[1]);
     if (!check_open(loop)) return nullptr;  // again: fileno() may have closed it
+    // Whoever has the number keeps it: programs read and write a terminal by one fd.
     bool is_taken = loop->network->at(fd) != nullptr || loop->fds->is_wanted(fd);
     transport->loop = as_loop(Py_NewRef(object(loop)));
-    if (!open_connection(transport.get()) || !share_number(transport.get(), is_taken) ||
-        !schedule_start(transport.get(), args[2]))
+    if (!open_connection(transport.get(), is_taken) || !schedule_start(transport.get(), args[2]))
         return disown(transport.get()), nullptr;
     transport->sock = Py_NewRef(pipe);
     return object(transport.release());
@@ -259,7 +251,10 @@ bool leave_number(SocketTransport* transport) noexcept {
     bool is_ours = ::fstat(transport->fd, &status) == 0 &&
                    status.st_dev == as_pipe(transport)->device &&
                    status.st_ino == as_pipe(transport)->inode;
-    return share_number(transport, is_ours);
+    int error = is_ours ? transport->connection->stream.move_to_duplicate() : 0;
+    if (error == 0) return true;
+    os_error(-error);
+    return false;
 }
 
 PyObject* loop_make_read_pipe_transport(PyObject* self, PyObject* const* args, Py_ssize_t count) {

@@ -51,13 +51,20 @@ bool attach_to_server(SocketTransport* transport, PyObject* server) noexcept {
 
 }  // namespace
 
-bool open_connection(SocketTransport* transport) noexcept {
+bool open_connection(SocketTransport* transport, bool is_shared) noexcept {
     Loop* loop = transport->loop;
     if (!check_open(loop)) return false;  // again: the socket's own methods may have closed it
-    transport->connection = new (std::nothrow)
+    auto* connection = new (std::nothrow)
         Connection(transport, loop->reactor->backend(), transport->fd,
                    is_pipe(transport) ? Stream::Kind::kPipe : Stream::Kind::kSocket);
-    return adopt_endpoint(transport, transport->connection);
+    transport->connection = connection;
+    // Before the loop knows it, for the number stays whoever has it.
+    int error = is_shared && connection != nullptr ? connection->stream.move_to_duplicate() : 0;
+    if (error == 0) return adopt_endpoint(transport, connection);
+    delete connection;
+    errno = -error;
+    PyErr_SetFromErrno(PyExc_OSError);
+    return false;
 }
 
 // ---- methods ---------------------------------------------------------------------------------
@@ -193,8 +200,9 @@ PyObject* make_socket_transport(Loop* loop, const TransportOptions& options) noe
     if (!fill_extra(transport.get(), options.sock, options.extra, options.peername)) return nullptr;
     transport->sock = Py_NewRef(options.sock);
     if (!set_protocol(transport.get(), options.protocol) ||
-        !attach_to_server(transport.get(), options.server) || !open_connection(transport.get()) ||
-        !set_nodelay(transport.get()) || !schedule_start(transport.get(), options.waiter))
+        !attach_to_server(transport.get(), options.server) ||
+        !open_connection(transport.get(), false) || !set_nodelay(transport.get()) ||
+        !schedule_start(transport.get(), options.waiter))
         return nullptr;
     return object(transport.release());
 }

@@ -53,7 +53,8 @@ struct TransportOptions {
 PyObject* make_socket_transport(Loop* loop, const TransportOptions& options) noexcept;
 
 // The parts that pipes have as well.
-bool open_connection(SocketTransport* transport) noexcept;  // false with an exception set
+// Of a number that somebody else watches (is_shared) a duplicate is. False with an exception set.
+bool open_connection(SocketTransport* transport, bool is_shared) noexcept;
 PyObject* transport_set_protocol(PyObject* self, PyObject* protocol);
 PyObject* transport_can_write_eof(PyObject*, PyObject*);
 int transport_traverse(PyObject* self, visitproc visit, void* arg);

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pty
+import socket
 import tty
 
 import pytest
@@ -79,6 +80,23 @@ async def test_one_direction_ends_first(terminal, reader, writer, until):
     await until(lambda: incoming.data == b"still")
     reads.close()
     await incoming.lost
+
+
+async def test_a_sockets_number_stays_its_transports(writer):
+    loop = asyncio.get_running_loop()
+    near, far = socket.socketpair()
+    transport, _ = await loop.create_unix_connection(asyncio.Protocol, sock=near)
+    with open(near.fileno(), "wb", 0, closefd=False) as file:
+        writes, outgoing = await writer(file)
+        with pytest.raises(RuntimeError, match="is used by transport"):
+            loop.add_reader(near, print)
+        writes.abort()
+        await outgoing.lost
+        with pytest.raises(RuntimeError, match="is used by transport"):
+            loop.add_reader(near, print)
+        transport.abort()
+        await asyncio.sleep(0)
+    far.close()
 
 
 @pytest.mark.parametrize("first", ["transport", "callback"])
