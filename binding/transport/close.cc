@@ -48,13 +48,15 @@ Belongings strip(Transport* transport) noexcept {
     if (transport->lost == 0) transport->lost = 1;
     transport->is_closing = true;  // for whoever finds it yet, as a ResourceWarning's source
     Network::unlink(transport);
+    transport->native = nullptr;
+    Belongings had{Ref<>::steal(object(std::exchange(transport->loop, nullptr))),
+                   Ref<>::steal(std::exchange(transport->sock, nullptr)),
+                   Ref<>::steal(std::exchange(transport->protocol, nullptr)),
+                   Ref<>::steal(std::exchange(transport->server, nullptr))};
+    // What is queued may run foreign code as it goes: it finds the transport over.
     delete std::exchange(transport->endpoint, nullptr);
     settle_hold(transport);
-    transport->native = nullptr;
-    return {Ref<>::steal(object(std::exchange(transport->loop, nullptr))),
-            Ref<>::steal(std::exchange(transport->sock, nullptr)),
-            Ref<>::steal(std::exchange(transport->protocol, nullptr)),
-            Ref<>::steal(std::exchange(transport->server, nullptr))};
+    return had;
 }
 
 // As strip(), and the fd is closed. What fails goes to `pending`.
@@ -69,10 +71,6 @@ void let_go(Transport* transport, PyObject*& pending) noexcept {
         PyObject_CallMethodOneArg(had.server.get(), state->str__detach, object(transport)));
     merge_failure(pending);
 }
-
-}  // namespace
-
-namespace {
 
 // The peer's doing, which asyncio does not report; of what a pipe is read for only EIO, by which
 // a terminal's end shows.

@@ -211,8 +211,8 @@ void closed_by_peer(SocketTransport* transport) noexcept {
 
 bool end_is_scheduled(SocketTransport* transport) noexcept {
     Loop* loop = transport->loop;
-    Ref<> callback =
-        Ref<>::steal(PyObject_GetAttr(transport->protocol, loop->state->str_eof_received));
+    Ref<> protocol = Ref<>::borrow(transport->protocol);
+    Ref<> callback = Ref<>::steal(PyObject_GetAttr(protocol.get(), loop->state->str_eof_received));
     Ref<> handle =
         Ref<>::steal(callback ? PyObject_CallMethodOneArg(object(loop), loop->state->str_call_soon,
                                                           callback.get())

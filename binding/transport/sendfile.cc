@@ -44,6 +44,8 @@ PyObject* transport_wait_writable(PyObject* self, PyObject*) {
     Py_XSETREF(transport->write_context, context);
     Ref<> future = Ref<>::steal(loop_create_future(object(loop), nullptr));
     if (!future) return nullptr;
+    // Again: what goes as those are made may end the transport.
+    if (transport->connection == nullptr) return refuse_closed();
     int error = transport->connection->stream.wait_writable();
     settle_hold(transport);
     if (error != 0) {

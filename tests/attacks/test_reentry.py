@@ -3,6 +3,7 @@ against the loop while it reads them."""
 
 import asyncio
 import gc
+import os
 import socket
 import sys
 import warnings
@@ -195,3 +196,53 @@ async def test_a_transport_that_comes_back_from_its_finalizer(monkeypatch):
         getattr(transport, name)()
     assert transport.is_closing()
     assert not transport.is_reading()
+
+
+class Vengeful(bytes):
+    """Bytes that act as they go."""
+
+    act = None
+
+    def __del__(self):
+        if self.act is not None:
+            self.act()
+
+
+@pytest.mark.penstock_only("asyncio keeps no piece by itself")
+@pytest.mark.parametrize("act", ["disown", "lose", "write"])
+async def test_a_queued_piece_that_ends_its_transport_as_it_goes(act):
+    loop = asyncio.get_running_loop()
+    reading, writing = os.pipe()
+    file = open(writing, "wb", 0)  # noqa: SIM115
+    transport, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, file)
+    acted = []
+
+    def go():
+        acted.append(act)
+        if act == "disown":
+            transport._pipe = None
+        elif act == "lose":
+            transport._call_connection_lost(None)
+        else:
+            transport.write(b"more")
+
+    piece = Vengeful(1_000_000)
+    piece.act = go
+    transport.write(piece)
+    del piece
+    transport._call_connection_lost(None)
+    assert acted == [act]
+    assert transport.is_closing() and transport._pipe is None
+    assert file.closed
+    os.close(reading)
+
+
+@pytest.mark.penstock_only("asyncio has no such method")
+def test_a_pid_that_closes_the_loop(loop):
+    class Pid:
+        def __index__(self):
+            loop.close()
+            return os.getpid()
+
+    with pytest.raises(RuntimeError, match="closed"):
+        loop._watch_child(Pid(), print)
