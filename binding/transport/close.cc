@@ -72,6 +72,15 @@ void let_go(Transport* transport, PyObject*& pending) noexcept {
     merge_failure(pending);
 }
 
+const char* type_name(TransportKind kind) noexcept {
+    switch (kind) {
+        case TransportKind::kSocket: return "SocketTransport";
+        case TransportKind::kDatagram: return "DatagramTransport";
+        case TransportKind::kReadPipe: return "ReadPipeTransport";
+        default: return "WritePipeTransport";
+    }
+}
+
 // The peer's doing, which asyncio does not report; of what a pipe is read for only EIO, by which
 // a terminal's end shows.
 bool is_no_news(Transport* transport, PyObject* exception) noexcept {
@@ -141,13 +150,14 @@ bool fatal_error(Transport* transport, PyObject* exception, const char* message)
 
 void contain(Transport* transport, Loop* loop, const char* message) noexcept {
     if (take_failure(loop)) return;
-    if (!fatal_error(transport, take_exception(), message)) report_callback(loop, "_read_ready");
+    if (!fatal_error(transport, take_exception(), message))
+        report_callback(loop, transport, "_read_ready");
 }
 
-void report_callback(Loop* loop, const char* callback, const char* type) noexcept {
+void report_callback(Loop* loop, const Transport* transport, const char* callback) noexcept {
     if (take_failure(loop)) return;
-    Ref<> message =
-        Ref<>::steal(PyUnicode_FromFormat("Exception in callback %s.%s()", type, callback));
+    Ref<> message = Ref<>::steal(PyUnicode_FromFormat("Exception in callback %s.%s()",
+                                                      type_name(transport->kind), callback));
     PyObject* exception = take_exception();
     const char* text = message ? PyUnicode_AsUTF8(message.get()) : callback;
     report_exception(loop, text, exception, {});

@@ -19,7 +19,7 @@ void in_read_context(DatagramTransport* transport, Body body) noexcept {
     Loop* loop = transport->loop;
     bool done = false;
     bool entered = run_in_context(loop, transport->read_context, true, [&] { done = body(); });
-    if (!entered || !done) report_callback(loop, "_read_ready", "DatagramTransport");
+    if (!entered || !done) report_callback(loop, transport, "_read_ready");
 }
 
 // The object of where a datagram came from. The same sender has the same object.

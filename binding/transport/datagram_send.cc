@@ -192,7 +192,7 @@ void in_write_context(DatagramTransport* transport, Body body) noexcept {
     settle_hold(transport);
     bool done = false;
     bool entered = run_in_context(loop, transport->write_context, true, [&] { done = body(); });
-    if (!entered || !done) report_callback(loop, "_sendto_ready", "DatagramTransport");
+    if (!entered || !done) report_callback(loop, transport, "_sendto_ready");
 }
 
 }  // namespace

@@ -230,8 +230,8 @@ void pipe_ended(SocketTransport* transport) noexcept {
     Ref<> held = Ref<>::borrow(object(loop));
     closed_by_peer(transport);
     if (transport->is_closing) return;
-    if (!end_is_scheduled(transport)) report_callback(loop, "_read_ready", "ReadPipeTransport");
-    if (!close_transport(transport)) report_callback(loop, "_read_ready", "ReadPipeTransport");
+    if (!end_is_scheduled(transport)) report_callback(loop, transport, "_read_ready");
+    if (!close_transport(transport)) report_callback(loop, transport, "_read_ready");
 }
 
 void pipe_reader_left(SocketTransport* transport) noexcept {
@@ -243,7 +243,7 @@ void pipe_reader_left(SocketTransport* transport) noexcept {
                       : Ref<>::borrow(Py_None);
     Ref<> done =
         Ref<>::steal(error ? transport_force_close(object(transport), error.get()) : nullptr);
-    if (!done) report_callback(as_loop(loop.get()), "_read_ready", "WritePipeTransport");
+    if (!done) report_callback(as_loop(loop.get()), transport, "_read_ready");
 }
 
 bool leave_number(SocketTransport* transport) noexcept {

@@ -33,7 +33,7 @@ bool is_transient(ssize_t received) noexcept { return socket::would_block(receiv
 
 // Fatal to a socket's transport. A pipe's goes on reading, as asyncio's does.
 void protocol_failed(SocketTransport* transport, Loop* loop, const char* message) noexcept {
-    if (is_pipe(transport)) return report_callback(loop, "_read_ready", "ReadPipeTransport");
+    if (is_pipe(transport)) return report_callback(loop, transport, "_read_ready");
     contain(transport, loop, message);
 }
 
@@ -63,7 +63,7 @@ template <class Body>
 void in_read_context(SocketTransport* transport, Body body) noexcept {
     Loop* loop = transport->loop;
     if (!run_in_context(loop, transport->read_context, true, body))
-        report_callback(loop, "_read_ready");
+        report_callback(loop, transport, "_read_ready");
 }
 
 void read_failed(SocketTransport* transport, int error) noexcept {
@@ -95,7 +95,7 @@ void received_eof(SocketTransport* transport) noexcept {
             transport->connection->stream.stop_reading();
             settle_hold(transport);
         } else if (!keep_open && !close_transport(transport)) {
-            report_callback(loop, "_read_ready");
+            report_callback(loop, transport, "_read_ready");
         }
     });
 }

@@ -147,8 +147,7 @@ PyObject* warn_of_lost(unsigned& count, const char* warning) noexcept;
 // fatal. For calls that come from the loop.
 void contain(Transport* transport, Loop* loop, const char* message) noexcept;
 // The same for what is no fault of the protocol's: reported as an exception in `callback`.
-void report_callback(Loop* loop, const char* callback,
-                     const char* type = "SocketTransport") noexcept;
+void report_callback(Loop* loop, const Transport* transport, const char* callback) noexcept;
 
 // Attributes that programs know of asyncio's transports.
 template <PyObject* Transport::*Field>

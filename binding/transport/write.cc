@@ -165,10 +165,10 @@ void Connection::on_written() noexcept {
     settle_hold(transport.get());
     bool entered = run_in_context(loop, transport->write_context, true, [&] {
         bool done = after_write(transport.get());
+        if (!done) report_callback(loop, transport.get(), "_write_ready");
         wake_file_sender(transport.get());
-        if (!done) report_callback(loop, "_write_ready");
     });
-    if (!entered) report_callback(loop, "_write_ready");
+    if (!entered) report_callback(loop, transport.get(), "_write_ready");
 }
 
 void Connection::on_write_error(int error) noexcept {
@@ -178,9 +178,10 @@ void Connection::on_write_error(int error) noexcept {
     TimedCall timed(loop, object(transport.get()), "_write_ready", transport->protocol);
     settle_hold(transport.get());
     bool entered = run_in_context(loop, transport->write_context, true, [&] {
-        if (!write_failed(transport.get(), error)) report_callback(loop, "_write_ready");
+        if (!write_failed(transport.get(), error))
+            report_callback(loop, transport.get(), "_write_ready");
     });
-    if (!entered) report_callback(loop, "_write_ready");
+    if (!entered) report_callback(loop, transport.get(), "_write_ready");
 }
 
 }  // namespace penstock::py

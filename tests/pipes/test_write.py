@@ -213,6 +213,25 @@ async def test_the_end_of_the_reader_while_bytes_wait(ends, writer, reports, sor
     assert seen == [] and transport.get_write_buffer_size() == 0
 
 
+@pytest.mark.penstock_only("asyncio has forgotten by then what it called")
+async def test_what_the_loss_of_a_drained_pipe_raises_is_reported(ends, writer, reports):
+    def fail(protocol):
+        raise ZeroDivisionError
+
+    seen = reports()
+    reading, writing = ends()
+    transport, protocol = await writer(writing, connection_lost=fail)
+    total = fill(transport)
+    transport.close()
+    await drain(reading, total)
+    await protocol.lost
+    await asyncio.sleep(0)
+    (context,) = seen
+    assert isinstance(context["exception"], ZeroDivisionError)
+    assert "WritePipeTransport._write_ready" in context["message"]
+    assert writing.closed
+
+
 async def test_data_that_nobody_read_is_no_end(ends, writer):
     reading, writing = ends("fifo")
     transport, protocol = await writer(writing)

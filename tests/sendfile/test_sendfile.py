@@ -2,8 +2,11 @@
 
 import asyncio
 import io
+import os
 import socket
 import struct
+import subprocess
+import sys
 
 import pytest
 
@@ -320,3 +323,41 @@ class TestRefused:
             with pytest.raises(ValueError, match="file should be opened in binary mode"):
                 await sendfile(transport, text)
         await close(transport, protocol)
+
+
+EXIT = """
+import asyncio, socket, tempfile, penstock
+
+class Exits(asyncio.Protocol):
+    def resume_writing(self):
+        raise SystemExit(3)
+
+async def main():
+    loop = asyncio.get_running_loop()
+    near, far = socket.socketpair()
+    transport, _ = await loop.create_unix_connection(Exits, sock=near)
+    transport.set_write_buffer_limits(high=10)
+    transport.write(bytes(1_000_000))
+    with tempfile.TemporaryFile() as file:
+        file.write(b"content")
+        file.flush()
+        sending = loop.create_task(loop.sendfile(transport, file))
+        await asyncio.sleep(0)
+        far.setblocking(False)
+        while not sending.done():
+            try:
+                far.recv(1 << 20)
+            except BlockingIOError:
+                pass
+            await asyncio.sleep(0)
+
+penstock.run(asyncio.wait_for(main(), 20))
+"""
+
+
+@pytest.mark.parametrize("stock", ["", "1"])
+@pytest.mark.penstock_only("asyncio wakes no file's sender at once")
+def test_a_protocol_that_exits_while_a_file_waits(stock):
+    environment = {**os.environ, "PENSTOCK_STOCK_TASK": stock}
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", EXIT], env=environment, timeout=60)
+    assert done.returncode == 3
