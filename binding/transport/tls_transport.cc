@@ -1,7 +1,6 @@
 #include "transport/tls_transport.h"
 
 #include <new>
-#include <vector>
 
 #include "py/types.h"
 #include "transport/methods.h"
@@ -28,19 +27,10 @@ PyObject* write(PyObject* self, PyObject* data) {
 }
 
 PyObject* writelines(PyObject* self, PyObject* list) {
-    Ref<> lines = Ref<>::steal(PySequence_Fast(list, "writelines() argument must be an iterable"));
-    // A list may lose its items to what a __buffer__() does: views keep none of them alive.
-    if (lines && PyList_Check(lines.get())) lines = Ref<>::steal(PyList_AsTuple(lines.get()));
-    if (!lines) return nullptr;
-    std::vector<View> views;
-    views.reserve(static_cast<std::size_t>(PySequence_Fast_GET_SIZE(lines.get())));
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(lines.get()); ++i) {
-        View view;
-        if (!view.open(PySequence_Fast_GET_ITEM(lines.get(), i))) return nullptr;
-        if (!view.bytes().empty()) views.push_back(std::move(view));
-    }
-    if (views.empty()) Py_RETURN_NONE;
-    return none_if(session_of(self).write(views));
+    Views views;
+    if (!views.open(list)) return nullptr;
+    if (views.all().empty()) Py_RETURN_NONE;
+    return none_if(session_of(self).write(views.all()));
 }
 
 PyObject* write_eof(PyObject*, PyObject*) {

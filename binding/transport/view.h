@@ -1,13 +1,16 @@
-// An argument's bytes, and how to keep them.
+// An argument's bytes, or those of several, and how to keep them.
 #pragma once
 
 #include <cstddef>
+#include <new>
 #include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "net/chunk.h"
 #include "py/python.h"
+#include "py/ref.h"
 
 namespace penstock::py {
 
@@ -62,6 +65,46 @@ private:
     PyObject* owner_ = nullptr;  // borrowed: immutable, and the bytes are its own
     Py_buffer buffer_;
     bool is_exported_ = false;
+};
+
+// Of writelines(): all that have bytes.
+class Views {
+public:
+    // False with an exception set.
+    bool open(PyObject* iterable) noexcept {
+        lines_ =
+            Ref<>::steal(PySequence_Fast(iterable, "writelines() argument must be an iterable"));
+        // A list may lose its items to what a __buffer__() does: views keep none of them alive.
+        if (lines_ && PyList_Check(lines_.get()))
+            lines_ = Ref<>::steal(PyList_AsTuple(lines_.get()));
+        if (!lines_) return false;
+        Py_ssize_t count = PySequence_Fast_GET_SIZE(lines_.get());
+        try {
+            views_.reserve(static_cast<std::size_t>(count));
+        } catch (const std::bad_alloc&) {
+            PyErr_NoMemory();
+            return false;
+        }
+        for (Py_ssize_t i = 0; i < count; ++i) {
+            PyObject* line = PySequence_Fast_GET_ITEM(lines_.get(), i);
+            if (!PyObject_CheckBuffer(line)) {
+                PyErr_Format(PyExc_TypeError,
+                             "memoryview: a bytes-like object is required, not '%s'",
+                             Py_TYPE(line)->tp_name);
+                return false;
+            }
+            View view;
+            if (!view.open(line)) return false;
+            if (!view.bytes().empty()) views_.push_back(std::move(view));
+        }
+        return true;
+    }
+
+    std::span<const View> all() const noexcept { return views_; }
+
+private:
+    Ref<> lines_;
+    std::vector<View> views_;
 };
 
 }  // namespace penstock::py

@@ -1,6 +1,7 @@
 // What goes out. Bytes have left when write() returns, as far as the socket takes them; what is
 // left is kept without a copy where nobody can change it, else copied.
 #include <climits>
+#include <new>
 #include <optional>
 #include <vector>
 
@@ -63,9 +64,14 @@ bool can_write(SocketTransport* transport, const char* function) noexcept {
 }
 
 // Sends all views, leaving behind what the socket doesn't take. False as above.
-bool send_all(SocketTransport* transport, const std::vector<View>& views) noexcept {
+bool send_all(SocketTransport* transport, std::span<const View> views) noexcept {
     std::vector<iovec> pieces;
-    pieces.reserve(views.size());
+    try {
+        pieces.reserve(views.size());
+    } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
+        return false;
+    }
     for (const View& view : views)
         pieces.push_back({const_cast<std::byte*>(view.bytes().data()), view.bytes().size()});
     ssize_t result = transport->connection->stream.send(std::span<const iovec>(pieces));
@@ -125,25 +131,11 @@ bool write_bytes(SocketTransport* transport, std::span<const std::byte> bytes) n
 PyObject* transport_writelines(PyObject* self, PyObject* list) {
     SocketTransport* transport = as_transport(self);
     if (!can_write(transport, "writelines")) return nullptr;
-    Ref<> lines = Ref<>::steal(PySequence_Fast(list, "writelines() argument must be an iterable"));
-    // A list may lose its items to what a __buffer__() does: views keep none of them alive.
-    if (lines && PyList_Check(lines.get())) lines = Ref<>::steal(PyList_AsTuple(lines.get()));
-    if (!lines) return nullptr;
-    std::vector<View> views;
-    views.reserve(static_cast<std::size_t>(PySequence_Fast_GET_SIZE(lines.get())));
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(lines.get()); ++i) {
-        View view;
-        PyObject* line = PySequence_Fast_GET_ITEM(lines.get(), i);
-        if (!PyObject_CheckBuffer(line))
-            return PyErr_Format(PyExc_TypeError,
-                                "memoryview: a bytes-like object is required, not '%s'",
-                                Py_TYPE(line)->tp_name);
-        if (!view.open(line)) return nullptr;
-        if (!view.bytes().empty()) views.push_back(std::move(view));
-    }
-    if (views.empty()) Py_RETURN_NONE;
+    Views views;
+    if (!views.open(list)) return nullptr;
+    if (views.all().empty()) Py_RETURN_NONE;
     if (transport->lost > 0) return write_to_lost(transport);
-    if (!send_all(transport, views)) return none_if(!PyErr_Occurred());
+    if (!send_all(transport, views.all())) return none_if(!PyErr_Occurred());
     return none_if(maybe_pause_protocol(transport));
 }
 

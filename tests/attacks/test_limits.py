@@ -148,3 +148,29 @@ def test_a_child_that_withdraws_what_it_inherited_leaves_its_parent_hearing(new_
     os.close(read_end)
     os.close(write_end)
     assert called == [b"x"]
+
+
+TOO_MANY = """
+import asyncio, resource, socket, sys, penstock
+
+async def main():
+    near, far = socket.socketpair()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_connection(asyncio.Protocol, sock=near)
+    lines = [b"x"] * 8_000_000
+    resource.setrlimit(resource.RLIMIT_AS, (512 << 20, 512 << 20))
+    try:
+        transport.writelines(lines)
+    except MemoryError:
+        print("no memory")
+    transport.abort()
+    far.close()
+
+penstock.run(main())
+"""
+
+
+@pytest.mark.penstock_only("asyncio joins them")
+def test_more_lines_than_memory_holds():
+    done = subprocess.run([sys.executable, "-c", TOO_MANY], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "no memory\n"), done.stderr
