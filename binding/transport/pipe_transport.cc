@@ -32,11 +32,17 @@ bool check_mode(const struct stat& status, bool writes) noexcept {
     return false;
 }
 
+// As asyncio: what has no fileno() says so itself, and a number is no pipe, for who would close it?
+int fd_of_pipe(PyObject* pipe) noexcept {
+    Ref<> number = Ref<>::steal(PyObject_CallMethod(pipe, "fileno", nullptr));
+    return number ? fd_of(number.get()) : -1;
+}
+
 PyObject* make_pipe_transport(Loop* loop, PyObject* const* args, bool writes) noexcept {
     if (!check_open(loop)) return nullptr;
     State* state = loop->state;
     PyObject* pipe = args[0];
-    int fd = fd_of(pipe);
+    int fd = fd_of_pipe(pipe);
     if (fd < 0) return nullptr;
     struct stat status;
     if (::fstat(fd, &status) < 0) return PyErr_SetFromErrno(PyExc_OSError);

@@ -1,6 +1,7 @@
 """One descriptor, several who watch it: a terminal is read and written by one fd."""
 
 import asyncio
+import io
 import os
 import pty
 import socket
@@ -136,3 +137,14 @@ async def test_a_number_that_means_another_file(reader, until):
     await incoming.lost
     for fd in (other_end, second, writing):
         os.close(fd)
+
+
+# asyncio's transport has got so far that its finalizer fails.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("method", ["connect_read_pipe", "connect_write_pipe"])
+@pytest.mark.parametrize(
+    ("file", "error"), [(0, AttributeError), (None, AttributeError), (io.BytesIO(), OSError)]
+)
+async def test_what_is_no_pipe(method, file, error):
+    with pytest.raises(error, match="fileno"):
+        await getattr(asyncio.get_running_loop(), method)(asyncio.Protocol, file)
