@@ -16,6 +16,19 @@ variable = contextvars.ContextVar("variable", default="unset")
 HEADER = 8 if sys.version_info >= (3, 13) else 0
 
 
+async def test_who_opens_it_has_a_turn_before_the_first_datagram(recorder):
+    loop = asyncio.get_running_loop()
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with far:
+        far.send(b"early")
+        transport, protocol = await loop.create_datagram_endpoint(recorder, sock=near)
+        assert protocol.calls == ["connection_made"]
+        data, _ = await protocol.received.get()
+        assert data == b"early"
+        transport.close()
+        await protocol.lost
+
+
 async def test_what_it_is(endpoint):
     transport, protocol = await endpoint()
     assert isinstance(transport, asyncio.Transport)

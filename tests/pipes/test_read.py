@@ -205,6 +205,16 @@ async def test_the_protocol_can_be_changed(ends, reader, recorder, until):
     assert "connection_lost" not in protocol.calls
 
 
+async def test_who_connects_has_a_turn_before_the_first_bytes(reader, ends):
+    reading, writing = ends()
+    writing.write(b"early")
+    _, protocol = await reader(reading)
+    assert protocol.calls == ["connection_made"]
+    writing.close()
+    await protocol.lost
+    assert protocol.data == b"early"
+
+
 async def test_information(ends, reader):
     reading, _ = ends()
     transport, protocol = await reader(reading)

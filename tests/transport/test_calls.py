@@ -23,6 +23,41 @@ async def test_the_calls_come_in_order(connect, pair):
     assert transport.is_closing()
 
 
+async def test_who_connects_has_a_turn_before_the_first_bytes(pair, recorder):
+    pair[1].sendall(b"early")
+    transport, protocol = await asyncio.get_running_loop().create_connection(recorder, sock=pair[0])
+    assert protocol.calls == ["connection_made"]
+    other = recorder()
+    transport.set_protocol(other)
+    pair[1].close()
+    await other.lost
+    assert other.data == b"early" and protocol.calls == ["connection_made"]
+
+
+async def test_who_connects_may_close_at_once(pair, recorder):
+    pair[1].sendall(b"early")
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.create_connection(recorder, sock=pair[0])
+    transport.abort()
+    await protocol.lost
+    await asyncio.sleep(0)
+    assert protocol.calls == ["connection_made", "connection_lost"]
+
+
+async def test_who_connects_may_pause_before_the_first_bytes(pair, recorder, until):
+    pair[1].sendall(b"early")
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.create_connection(recorder, sock=pair[0])
+    transport.pause_reading()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert protocol.data == b""
+    transport.resume_reading()
+    await until(lambda: protocol.data == b"early")
+    transport.close()
+    await protocol.lost
+
+
 async def test_it_is_an_asyncio_transport_with_attributes_of_ones_own(connect):
     transport, protocol = await connect()
     assert isinstance(transport, asyncio.Transport)
