@@ -176,9 +176,8 @@ namespace {
 
 // What the file says of its number, be that one or not. False with an exception set.
 bool number_of(PyObject* file, long* number) noexcept {
-    Ref<> said = PyLong_Check(file)
-                     ? Ref<>::borrow(file)
-                     : Ref<>::steal(PyObject_CallMethod(file, "fileno", nullptr));
+    Ref<> said = PyLong_Check(file) ? Ref<>::borrow(file)
+                                    : Ref<>::steal(PyObject_CallMethod(file, "fileno", nullptr));
     if (!said || !PyLong_Check(said.get())) {
         if (!said && !PyErr_ExceptionMatches(PyExc_AttributeError) &&
             !PyErr_ExceptionMatches(PyExc_TypeError) && !PyErr_ExceptionMatches(PyExc_ValueError))
