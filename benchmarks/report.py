@@ -32,7 +32,7 @@ def spread(ratio: Ratio) -> str:
 
 
 def in_brackets(title: str) -> str:
-    return title[0].lower() + title[1:]
+    return title if title[1:2].isupper() else title[0].lower() + title[1:]
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> list[str]:
