@@ -11,6 +11,9 @@ import runpy
 import sys
 import threading
 
+# For a thread that has done its work: asyncio's child watcher tells of an end before its own.
+SECONDS_TO_END = 3
+
 
 def files() -> dict[str, str]:
     """What is open, by number."""
@@ -21,6 +24,12 @@ def files() -> dict[str, str]:
         except FileNotFoundError:  # the folder itself
             continue
     return found
+
+
+def lasting() -> set[str]:
+    """What multiprocessing keeps open for as long as the process lives."""
+    tracker = sys.modules.get("multiprocessing.resource_tracker")
+    return {str(tracker.getfd())} if tracker is not None else set()
 
 
 def main() -> None:
@@ -41,10 +50,13 @@ def main() -> None:
         runpy.run_path(program, run_name="__main__")
     finally:
         gc.collect()
-        left.extend(f"file {file}" for number, file in files().items() if number not in before)
-        left.extend(
-            f"thread {thread!r}" for thread in threading.enumerate() if thread not in threads
-        )
+        for thread in set(threading.enumerate()) - threads:
+            thread.join(SECONDS_TO_END)
+            if thread.is_alive():
+                left.append(f"thread {thread!r}")
+        gc.collect()
+        known = before.keys() | lasting()
+        left.extend(f"file {file}" for number, file in files().items() if number not in known)
         with open(report, "w") as output:
             output.writelines(f"{line}\n" for line in left)
 
