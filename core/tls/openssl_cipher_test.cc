@@ -98,7 +98,9 @@ protected:
         ASSERT_TRUE(to.cipher->keep());
     }
 
-    Library library;
+    // Once a process, as the module does it: OpenSSL's objects may outlive whoever made them, so a
+    // method is never freed.
+    static inline Library library;
     BufferPool pool;
     std::unique_ptr<End> client, server;
 };
