@@ -22,12 +22,32 @@ FACTORIES = {
 }
 
 
+def pytest_addoption(parser):
+    parser.addoption("--loop", choices=FACTORIES, help="run tests on this one's loop only")
+
+
+def pytest_collection_modifyitems(config, items):
+    wanted = config.getoption("--loop")
+    if wanted is None:
+        return
+    others = [
+        item
+        for item in items
+        if hasattr(item, "callspec") and item.callspec.params.get("new_loop", wanted) != wanted
+    ]
+    config.hook.pytest_deselected(items=others)
+    left_out = set(others)
+    items[:] = [item for item in items if item not in left_out]
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "asyncio_since(major, minor, micro): when asyncio got it")
     config.addinivalue_line("markers", "asyncio_until(major, minor): when asyncio lost it")
     config.addinivalue_line("markers", "task_since(major, minor): when the stock Task got it")
     config.addinivalue_line("markers", "penstock_only(reason): asyncio is no oracle here")
-    config.addinivalue_line("markers", "memory: measures memory; ./dev asan leaves it out")
+    config.addinivalue_line(
+        "markers", "memory: measures or limits memory; not under ASan"
+    )
 
 
 @pytest.fixture(params=FACTORIES)

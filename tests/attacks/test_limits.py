@@ -170,6 +170,7 @@ penstock.run(main())
 """
 
 
+@pytest.mark.memory
 @pytest.mark.penstock_only("asyncio joins them")
 def test_more_lines_than_memory_holds():
     done = subprocess.run([sys.executable, "-c", TOO_MANY], capture_output=True, text=True)
