@@ -2,12 +2,12 @@
 //
 // Everything belongs to the loop's thread but post() and wake(), which any thread may call.
 //
-// A turn asks the backend and the timers, runs the entries that were ready by then, what the
-// backend brings and the timers that are due: asyncio's order, which programs rely on. Where
-// nothing was ready, what the completions have made ready follows in the same turn. The kernel is
-// asked in every turn while any fd of the user is watched, else every kTurnsBetweenPolls turns. A
-// turn that runs for longer than kSlice is cut: the kernel and the timers are asked, what they
-// bring runs first, then the rest, so that a busy queue starves neither I/O nor timers nor signals.
+// A turn asks the backend and the timers, runs the entries that were ready by then, what the backend
+// brings and the timers that are due: asyncio's order, which programs rely on. Where nothing was
+// ready, what the completions have made ready follows in the same turn. The kernel is asked in every
+// turn while any fd of the user is watched, else every kTurnsBetweenPolls turns. A turn that runs
+// for longer than kSlice is cut: the kernel and the timers are asked, what they bring runs first,
+// then the rest, so that a busy queue starves neither I/O nor timers nor signals.
 //
 // The host is whoever runs the words:
 //     void run(Word)            runs one entry and drops it
@@ -50,8 +50,7 @@ public:
     TimePoint turn_time() const noexcept { return turn_time_; }
 
     void push(Word word) { ready_.push(word); }
-    // A word that an event has made ready, from within its delivery: it runs as soon as that is
-    // over.
+    // A word that an event has made ready, from within its delivery: it runs as soon as that is over.
     void push_completed(Word word) { completed_.push_back(word); }
 
     void post(Word word) {
@@ -233,8 +232,8 @@ private:
     std::vector<Word> due_;           // timers, and what other threads have posted
     std::vector<std::size_t> order_;  // of events, where a chooser is asked
     std::size_t events_ = 0;          // of the last wait, that are not delivered yet
-    std::size_t own_ = 0;             // watched fds that are the loop's own
-    std::size_t left_ = 0;            // entries of a batch that was cut
+    std::size_t own_ = 0;   // watched fds that are the loop's own
+    std::size_t left_ = 0;  // entries of a batch that was cut
     TimePoint turn_time_ = now();
     TimePoint polled_ = turn_time_;
     unsigned turns_since_poll_ = 0;
