@@ -117,6 +117,7 @@ void DatagramEndpoint::on_readable() noexcept {
     Loop* loop = transport->loop;
     // Whatever waits is reported again in the next turn, or run.
     if (loop->failure != nullptr || transport->lost > 0) return;
+    if (yields_first_bytes(transport.get())) return;
     set_current_task(loop, nullptr);
     TimedCall timed(loop, object(transport.get()), "_read_ready", transport->protocol);
     receive_datagrams(transport.get());

@@ -56,6 +56,7 @@ struct Transport {
     unsigned lost;  // connection_lost() is due; a socket's writes since, roughly
     TransportKind kind;
     bool is_held, is_closing, is_paused, is_protocol_paused;
+    bool is_awaited;  // who waited for it may not have had a turn yet
 };
 
 inline Transport* as_any_transport(PyObject* object) noexcept {
@@ -81,6 +82,9 @@ bool fill_extra(Transport* transport, PyObject* sock, PyObject* extra, PyObject*
 bool adopt_endpoint(Transport* transport, Endpoint* endpoint) noexcept;
 // connection_made() first, then reading, then whoever waits.
 bool schedule_start(Transport* transport, PyObject* waiter) noexcept;
+// Whether the first bytes stay where they are until the next turn: asyncio queues them behind what
+// is ready, and whoever waited for the transport relies on having a turn before they come.
+bool yields_first_bytes(Transport* transport) noexcept;
 // After the interest in the fd has changed. The caller holds a reference.
 void settle_hold(Transport* transport) noexcept;
 // loop.call_soon(callback, argument), in the transport's context if it has one of its own
