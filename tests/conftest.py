@@ -45,9 +45,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "asyncio_until(major, minor): when asyncio lost it")
     config.addinivalue_line("markers", "task_since(major, minor): when the stock Task got it")
     config.addinivalue_line("markers", "penstock_only(reason): asyncio is no oracle here")
-    config.addinivalue_line(
-        "markers", "memory: measures or limits memory; not under ASan"
-    )
+    config.addinivalue_line("markers", "memory: measures or limits memory; not under ASan")
 
 
 @pytest.fixture(params=FACTORIES)

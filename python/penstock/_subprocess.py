@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import os
 import threading
 from asyncio.log import logger
@@ -154,10 +153,7 @@ def _wait_in_thread(
     except ChildProcessError:
         pass  # reaped by somebody else: _reap() says so
     try:
-        # A turn later, in which the loop reads what the child wrote before it ended.
-        loop.call_soon_threadsafe(
-            functools.partial(loop.call_soon, _reap, transport, context=context)
-        )
+        loop.call_soon_threadsafe(_reap, transport, context=context)
     except RuntimeError:
         logger.warning("Loop %r that handles pid %r is closed", loop, pid)
 

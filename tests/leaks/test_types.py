@@ -171,7 +171,11 @@ def natives():
     )
 
 
-@pytest.mark.parametrize("make", [make for make in MAKERS if make is not task_that_waits])
+# What was cancelled keeps its exception, whose traceback refers to it in turn from 3.13 on.
+IN_CYCLES = (task_that_waits, task_cancelled)
+
+
+@pytest.mark.parametrize("make", [make for make in MAKERS if make not in IN_CYCLES])
 def test_by_its_last_reference(loop, make):
     gc.disable()
     try:
