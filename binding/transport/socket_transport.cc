@@ -30,13 +30,15 @@ bool set_protocol(SocketTransport* transport, PyObject* protocol) noexcept {
     return true;
 }
 
-// As asyncio: of sockets that were made for TCP by name.
+// A stream socket that was made without naming a protocol has 0 for TCP too; others don't mind.
 bool set_nodelay(SocketTransport* transport) noexcept {
     Ref<> protocol =
         Ref<>::steal(PyObject_GetAttr(transport->sock, transport->loop->state->str_proto));
     if (!protocol) return false;
-    if (PyLong_Check(protocol.get()) && PyLong_AsLong(protocol.get()) == IPPROTO_TCP)
-        socket::set_nodelay(transport->fd);
+    if (PyLong_Check(protocol.get())) {
+        long number = PyLong_AsLong(protocol.get());
+        if (number == IPPROTO_TCP || number == 0) socket::set_nodelay(transport->fd);
+    }
     return !PyErr_Occurred();
 }
 

@@ -77,6 +77,19 @@ async def test_the_delay_of_nagle_is_off(listening):
     await protocol.lost
 
 
+@pytest.mark.penstock_only("asyncio takes a socket for TCP only where its maker said so")
+async def test_the_delay_of_nagle_is_off_where_the_socket_names_no_protocol(listening):
+    loop = asyncio.get_running_loop()
+    sock = socket.socket()
+    sock.setblocking(False)
+    await loop.sock_connect(sock, listening.getsockname())
+    assert sock.proto == 0 and not sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    transport, protocol = await loop.create_connection(Recorder, sock=sock)
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    transport.close()
+    await protocol.lost
+
+
 async def test_a_connected_socket_is_taken_over(listening):
     loop = asyncio.get_running_loop()
     sock = socket.create_connection(listening.getsockname())
