@@ -93,6 +93,7 @@ public:
     std::size_t read_buffer_size() const noexcept { return cipher_ ? cipher_->buffered() : 0; }
 
     PyObject* protocol() const noexcept { return protocol_.get(); }
+    PyObject* context() const noexcept { return context_.get(); }
     PyObject* below() const noexcept { return below_.get(); }
     Loop* loop() const noexcept { return loop_.get(); }
     bool is_closed() const noexcept { return is_closed_; }

@@ -155,6 +155,14 @@ PyObject* get_below(PyObject* self, void*) {
     PyObject* below = session_of(self).below();
     return Py_NewRef(below != nullptr ? below : Py_None);
 }
+// What start_tls() returns: None once the connection is lost.
+PyObject* get_app_transport(PyObject* self, void*) {
+    return Py_NewRef(session_of(self).protocol() != nullptr ? self : Py_None);
+}
+PyObject* get_context(PyObject* self, void*) {
+    PyObject* context = session_of(self).context();
+    return Py_NewRef(context != nullptr ? context : Py_None);
+}
 PyObject* get_loop(PyObject* self, void*) { return Py_NewRef(object(session_of(self).loop())); }
 PyObject* get_closed(PyObject* self, void*) {
     return PyBool_FromLong(session_of(self).is_closed());
@@ -250,8 +258,10 @@ PyMethodDef methods[] = {
 
 PyGetSetDef attributes[] = {
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
+    {"_app_transport", get_app_transport, nullptr, nullptr, nullptr},
     {"_loop", get_loop, nullptr, nullptr, nullptr},
     {"_ssl_protocol", get_self, nullptr, nullptr, nullptr},
+    {"_sslcontext", get_context, nullptr, nullptr, nullptr},
     {"_transport", get_below, nullptr, nullptr, nullptr},
     {"_closed", get_closed, nullptr, nullptr, nullptr},
     {"_protocol_paused", get_protocol_paused, nullptr, nullptr, nullptr},

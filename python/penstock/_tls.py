@@ -48,7 +48,6 @@ def tls_of(
 class _Upgrade(NamedTuple):
     """What start_tls puts onto a transport."""
 
-    transport: asyncio.Transport
     protocol: Any  # the transport's from now on
     begin: Callable[[asyncio.BaseTransport], object]
     feed: Callable[[bytes], object]
@@ -91,14 +90,15 @@ class Securing(LoopBase):
         server_hostname: str | None = None,
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
-    ) -> asyncio.Transport:
+    ) -> asyncio.Transport | None:
         """Secure a connection that stands: the transport to use from now on.
 
         `transport`, which may be a TLS transport itself, must not be used any more. What a
         StreamReader has received and nobody has read is taken for the peer's first TLS data.
         Raises TypeError where `sslcontext` is no SSLContext or the transport can't be upgraded,
         ssl.SSLError where the handshake fails, ConnectionAbortedError where it takes longer than
-        `ssl_handshake_timeout` seconds; the transport is closed then.
+        `ssl_handshake_timeout` seconds; the transport is closed then. None where the connection
+        was closed in good order before it was secured.
         """
         if ssl is None:
             raise RuntimeError("Python ssl module is not available")
@@ -137,16 +137,17 @@ class Securing(LoopBase):
             beginning.cancel()
             resuming.cancel()
             raise
-        return upgrade.transport
+        secured: asyncio.Transport | None = upgrade.protocol._app_transport
+        return secured
 
     def _upgrade(self, transport: asyncio.WriteTransport, *arguments: Any) -> _Upgrade:
         if type(transport) in (_core.SocketTransport, _core.SSLTransport):
             upper = self._make_tls(*arguments)
-            return _Upgrade(upper, upper, upper._begin, upper._feed)
+            return _Upgrade(upper, upper._begin, upper._feed)
         from asyncio import sslproto
 
         # Its arguments are those of _make_tls(), in another order.
         *others, handshake_timeout, shutdown_timeout, calls_connection_made = arguments
         make: Any = sslproto.SSLProtocol
         stock = make(self, *others, calls_connection_made, handshake_timeout, shutdown_timeout)
-        return _Upgrade(stock._app_transport, stock, stock.connection_made, stock._incoming.write)
+        return _Upgrade(stock, stock.connection_made, stock._incoming.write)

@@ -154,6 +154,25 @@ async def test_what_cannot_be_upgraded(pair, recorder, client_context):
     await protocol.lost
 
 
+@pytest.mark.parametrize("how", ["close", "abort"])
+async def test_a_connection_that_was_closed_before(pair, recorder, client_context, how):
+    loop = asyncio.get_running_loop()
+    transport, protocol = await plain(recorder, pair[0])
+    getattr(transport, how)()
+    upgrading = loop.start_tls(transport, protocol, client_context, server_hostname="localhost")
+    assert await upgrading is None
+
+
+async def test_the_context_is_where_programs_look_for_it(serve, recorder):
+    protocol, _ = await serve(recorder)
+    context = protocol.transport.get_extra_info("sslcontext")
+    assert protocol.transport._ssl_protocol._sslcontext is context
+    assert protocol.transport._ssl_protocol._app_transport is protocol.transport
+    assert "SSL" in type(protocol.transport).__name__
+    protocol.transport.abort()
+    await protocol.lost
+
+
 async def test_a_failing_handshake_closes_the_transport(pair, recorder, client_context):
     loop = asyncio.get_running_loop()
     transport, protocol = await plain(recorder, pair[0])
