@@ -9,6 +9,7 @@
 #include "futures/future.h"
 #include "futures/task.h"
 #include "loop/children.h"
+#include "loop/clock.h"
 #include "loop/fd_table.h"
 #include "loop/handle.h"
 #include "loop/sleep.h"
@@ -33,8 +34,11 @@ bool has_own_call_soon(Loop* loop) noexcept {
 
 int setattro(PyObject* self, PyObject* name, PyObject* value) {
     if (PyObject_GenericSetAttr(self, name, value) < 0) return -1;
-    if (PyUnicode_Compare(name, as_loop(self)->state->str_call_soon) == 0)
-        as_loop(self)->is_plain = has_own_call_soon(as_loop(self));
+    Loop* loop = as_loop(self);
+    if (PyUnicode_Compare(name, loop->state->str_call_soon) == 0)
+        loop->is_plain = has_own_call_soon(loop);
+    else if (PyUnicode_Compare(name, loop->state->str_time) == 0)
+        loop->has_own_clock = !has_our_clock(loop);
     return 0;
 }
 
@@ -49,6 +53,7 @@ PyObject* new_loop(PyTypeObject* type, PyObject*, PyObject*) {
     loop->is_closed = true;
     loop->slow_callback_duration = 0.1;
     loop->is_plain = has_own_call_soon(loop);
+    loop->has_own_clock = !has_our_clock(loop);
     loop->hash = PyObject_Hash(self);
     loop->task_factory = Py_NewRef(Py_None);
     if (loop->hash == -1 && PyErr_Occurred()) {
@@ -280,7 +285,10 @@ PyObject* get_current_handle(PyObject* self, void*) {
     return Py_NewRef(handle != nullptr ? object(handle) : Py_None);
 }
 
-PyGetSetDef attributes[] = {{"_current_handle", get_current_handle, nullptr, nullptr, nullptr},
+PyObject* get_closed(PyObject* self, void*) { return is_closed(self, nullptr); }
+
+PyGetSetDef attributes[] = {{"_closed", get_closed, nullptr, nullptr, nullptr},
+                            {"_current_handle", get_current_handle, nullptr, nullptr, nullptr},
                             {"_ready", get_ready, nullptr, nullptr, nullptr},
                             {"_scheduled", get_scheduled, nullptr, nullptr, nullptr},
                             {nullptr, nullptr, nullptr, nullptr, nullptr}};

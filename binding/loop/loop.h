@@ -60,7 +60,8 @@ struct Loop {
     PyObject* dict;
     PyObject* weakrefs;
     bool is_running, is_stopping, is_closed, is_debug;
-    bool is_plain;  // call_soon() is ours: a wake may go to the ready queue directly
+    bool has_own_clock;  // the program's time(), see clock.h
+    bool is_plain;       // call_soon() is ours: a wake may go to the ready queue directly
 };
 
 inline Loop* as_loop(PyObject* object) noexcept { return reinterpret_cast<Loop*>(object); }

@@ -2,6 +2,7 @@
 #include "base/fork.h"
 #include "futures/future.h"
 #include "futures/task.h"
+#include "loop/clock.h"
 #include "loop/handle.h"
 #include "loop/loop.h"
 #include "loop/sleep.h"
@@ -70,6 +71,8 @@ public:
     }
     bool stopping() const noexcept { return loop_->is_stopping; }
     bool failed() const noexcept { return loop_->failure != nullptr; }
+
+    Duration clock_shift() noexcept { return py::clock_shift(loop_); }
 
     int wait(Backend& backend, Duration timeout) noexcept {
         forget_returned_value(loop_->state);

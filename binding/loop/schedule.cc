@@ -1,7 +1,6 @@
 // call_soon() and its like.
-#include <cmath>
-
 #include "futures/future.h"
+#include "loop/clock.h"
 #include "loop/handle.h"
 #include "loop/loop.h"
 #include "py/types.h"
@@ -83,22 +82,6 @@ Handle* push_call(Loop* loop, const Call& call) noexcept {
     return handle;
 }
 
-TimePoint time_point(double seconds) noexcept {
-    // 292 years and all that does not fit are for ever; what is not a number is due at once, as
-    // a comparison with it would have it in asyncio. Half the range below zero is left free, so
-    // that the difference of two times can't overflow.
-    constexpr TimePoint kLongAgo(Duration::min() / 2);
-    if (std::isnan(seconds)) return kLongAgo;
-    double nanoseconds = seconds * 1e9;
-    if (nanoseconds >= 9.2e18) return kNever;
-    if (nanoseconds <= -4.6e18) return kLongAgo;
-    return TimePoint(Duration(static_cast<Duration::rep>(std::ceil(nanoseconds))));
-}
-
-double loop_seconds() noexcept {
-    return std::chrono::duration<double>(now().time_since_epoch()).count();
-}
-
 PyObject* start_timer(Loop* loop, double when, const Call& call) noexcept {
     TimerHandle* handle =
         new_timer_handle(loop, when, call.callback, call.args, call.count, call.context);
@@ -178,7 +161,9 @@ PyObject* loop_call_later(PyObject* self, PyObject* const* args, Py_ssize_t coun
     // asyncio's call_later() leaves the check to call_at(), which names itself.
     if (loop->is_debug) [[unlikely]]
         if (!check_thread(loop) || !check_callback(loop, "call_at", call.callback)) return nullptr;
-    return start_timer(loop, loop_seconds() + delay, call);
+    double start;
+    if (!read_clock(loop, start)) return nullptr;
+    return start_timer(loop, start + delay, call);
 }
 
 PyObject* loop_call_at(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
@@ -195,7 +180,5 @@ PyObject* loop_call_at(PyObject* self, PyObject* const* args, Py_ssize_t count, 
         if (!check_thread(loop) || !check_callback(loop, "call_at", call.callback)) return nullptr;
     return start_timer(loop, when, call);
 }
-
-PyObject* loop_time(PyObject*, PyObject*) { return PyFloat_FromDouble(loop_seconds()); }
 
 }  // namespace penstock::py

@@ -84,9 +84,9 @@ PySendResult start(Sleep* sleep, PyObject** result) noexcept {
     }
     Loop* loop = running_loop(sleep->state);
     // Only the step of a native task knows what to do with us; and a loop in debug mode, or one
-    // with a call_later() of its own, shall see the timer.
+    // with a call_later() or a clock of its own, shall see the timer.
     if (!is_plain_number || loop == nullptr || loop->stepping == nullptr || !loop->is_plain ||
-        loop->is_debug)
+        loop->has_own_clock || loop->is_debug)
         return start_delegating(sleep, result);
     sleep->phase = SleepPhase::kWaiting;
     constexpr double kForever = 4.6e9;  // 146 years: half the range, the other half for the clock

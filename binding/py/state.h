@@ -20,6 +20,7 @@ namespace penstock::py {
     NAME(_call_connection_lost)    \
     NAME(call_exception_handler)   \
     NAME(call_soon)                \
+    NAME(time)                     \
     NAME(cancel)                   \
     NAME(cancelled)                \
     NAME(close)                    \

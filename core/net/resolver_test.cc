@@ -181,6 +181,7 @@ TEST(Resolver, AnswersReachTheLoop) {
         bool stopping() const { return host.stops; }
         bool interrupted() const { return false; }
         bool failed() const { return false; }
+        Duration clock_shift() const { return Duration::zero(); }
         int wait(Backend& backend, Duration timeout) { return backend.wait(timeout); }
     } loop{reactor, host};
     Resolver resolver([&](std::unique_ptr<Lookup> lookup) {

@@ -44,11 +44,12 @@ void Reactor::deliver(std::size_t count) {
 void Reactor::collect_due() {
     turn_time_ = now();
     if (chooser_.is_fifo()) [[likely]] {
-        while (!timers_.empty() && timers_.next() <= turn_time_) push_completed(timers_.pop());
+        while (!timers_.empty() && timers_.next() <= turn_time_ + shift_)
+            push_completed(timers_.pop());
         return;
     }
     std::vector<Word> due;
-    while (!timers_.empty() && timers_.next() <= turn_time_) due.push_back(timers_.pop());
+    while (!timers_.empty() && timers_.next() <= turn_time_ + shift_) due.push_back(timers_.pop());
     while (!due.empty()) {
         auto chosen =
             due.begin() + static_cast<std::ptrdiff_t>(chooser_.next(Choice::kTimer, due.size()));
@@ -59,7 +60,7 @@ void Reactor::collect_due() {
 
 Duration Reactor::time_to_next_timer() noexcept {
     if (timers_.empty()) return Duration::max();
-    return std::max(timers_.next() - now(), Duration::zero());
+    return std::max(timers_.next() - (now() + shift_), Duration::zero());
 }
 
 }  // namespace penstock

@@ -13,6 +13,7 @@
 //     bool stopping()           the loop ends after this turn
 //     int wait(Backend&, Duration)   backend.wait(), with the host's lock released around it
 //     bool interrupted()        after a wait: handles pending signals; true ends the run at once
+//     Duration clock_shift()    how far the clock that timers go by is ahead of now(); may fail
 //     bool failed()             an entry ended the run at once: what is left stays for the next run
 #pragma once
 
@@ -123,7 +124,10 @@ private:
             !mailbox_.empty()) {
             if (!poll(host, idle)) return false;
         }
-        if (!timers_.empty() && timers_.next() - turn_time_ < kCoarseLag) collect_due();
+        if (timers_.empty()) return true;
+        shift_ = host.clock_shift();
+        if (host.failed()) return false;
+        if (timers_.next() - (turn_time_ + shift_) < kCoarseLag) collect_due();
         return true;
     }
 
@@ -132,6 +136,10 @@ private:
         turns_since_poll_ = 0;
         Duration timeout = Duration::zero();
         if (idle) {
+            if (!timers_.empty()) {
+                shift_ = host.clock_shift();
+                if (host.failed()) return false;
+            }
             timeout = time_to_next_timer();
             wakeup_.prepare();
             if (!mailbox_.empty()) timeout = Duration::zero();
@@ -191,6 +199,7 @@ private:
     std::size_t left_ = 0;  // entries of a batch that was cut
     TimePoint turn_time_ = now();
     TimePoint polled_ = turn_time_;
+    Duration shift_ = Duration::zero();  // deadlines are times of now() + shift_
     unsigned turns_since_poll_ = 0;
     bool is_cut_ = false;
 };

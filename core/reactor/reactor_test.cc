@@ -105,6 +105,25 @@ TEST_F(ReactorTest, SleepsUntilTheNextTimer) {
     EXPECT_LE(backend.timeouts.front(), 20ms);
 }
 
+TEST_F(ReactorTest, TimersGoByTheHostsClock) {
+    TimePoint base = now();
+    host.shift = 2h;
+    reactor.timers().push(base + 1h, note(1));
+    reactor.timers().push(base + 3h, note(2));
+    stop_soon();
+    run();
+    EXPECT_EQ(seen, (std::vector<int>{1}));
+
+    host.stops = false;
+    host.shift = -1h;
+    reactor.timers().push(base - 1h + 20ms, word([&] { host.stops = true; }));
+    backend.timeouts.clear();
+    run();
+    ASSERT_FALSE(backend.timeouts.empty());
+    EXPECT_LE(backend.timeouts.front(), 20ms);
+    EXPECT_EQ(seen, (std::vector<int>{1}));
+}
+
 TEST_F(ReactorTest, AsksTheKernelRarelyWhereNoDescriptorIsWatched) {
     int left = 1600;
     std::function<void()> again = [&] {

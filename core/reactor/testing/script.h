@@ -31,6 +31,8 @@ struct Host {
     void run(Word word) { Script::run(word); }
     bool stopping() const { return stops; }
     bool interrupted() const { return is_interrupted; }
+    Duration shift = Duration::zero();
+    Duration clock_shift() const { return shift; }
     bool failed() const { return has_failed; }
     int wait(Backend& backend, Duration timeout) { return backend.wait(timeout); }
 };
