@@ -96,7 +96,13 @@ bool TlsSession::handshake_done() noexcept {
             protocol.get(), loop_->state->str_connection_made, object(transport_)));
         if (!made) return false;
     }
-    return wake_waiter(nullptr) && read_all();
+    bool is_awaited = waiter_ && cipher_->has_input();
+    if (!wake_waiter(nullptr)) return false;
+    if (!is_awaited) return read_all();
+    // Whoever waits has a turn before the first data, which may be meant for another protocol by
+    // then: that of TLS in TLS.
+    if (!write_backlog()) return contain("Fatal error on SSL protocol");
+    return resume_soon();
 }
 
 // Takes over `exception`. The peer is told why, as far as OpenSSL tells: the alert is out before

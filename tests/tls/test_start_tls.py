@@ -1,6 +1,7 @@
 """start_tls: plain connections made secure, on either side, also on top of TLS."""
 
 import asyncio
+import socket
 import ssl
 
 import pytest
@@ -47,6 +48,34 @@ async def test_upgrade(pair, recorder, peer, sides, side):
     assert await protocol.lost is None
 
 
+@pytest.mark.penstock_only("asyncio delivers it first")
+async def test_whoever_waits_has_a_turn_before_the_first_data(
+    pair, recorder, peer, server_context, client_context
+):
+    loop = asyncio.get_running_loop()
+    seen = []
+    transport, protocol = await plain(
+        lambda: recorder(data_received=lambda *_: seen.append(upgrading.done())), pair[0]
+    )
+    upgrading = loop.create_task(
+        loop.start_tls(transport, protocol, server_context, server_side=True)
+    )
+    far = peer(pair[1], client_context, server_hostname="localhost")
+    while True:
+        try:
+            far.tls.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            await far.flush()
+            await far.receive()
+    await far.send(b"with the last of the handshake")
+    secure = await upgrading
+    await protocol.received(30)
+    assert seen == [True]
+    secure.abort()
+    await protocol.lost
+
+
 async def test_tls_in_tls(pair, recorder, server_context, client_context):
     loop = asyncio.get_running_loop()
 
@@ -56,6 +85,8 @@ async def test_tls_in_tls(pair, recorder, server_context, client_context):
         inner = await loop.start_tls(outer, protocol, context, **options)
         return inner, protocol
 
+    for sock in pair:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     (near, near_protocol), (far, far_protocol) = await asyncio.gather(
         side(pair[0], client_context, server_hostname="localhost"),
         side(pair[1], server_context, server_side=True),
