@@ -29,6 +29,7 @@ bool fill(Handle* handle, Loop* loop, PyObject* callback, PyObject* const* args,
     handle->is_cancelled = false;
     handle->is_timer = false;
     handle->is_queued = false;
+    handle->is_ready = false;
     handle->is_running = false;
     handle->persists = false;
     if (context == nullptr || context == Py_None)

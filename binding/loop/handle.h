@@ -24,6 +24,7 @@ struct Handle {
     bool is_timer;
     bool is_queued;  // in the timer heap
     bool is_running;
+    bool is_ready;  // a reader or writer that is in the ready queue
     bool persists;  // runs again and again: a reader or writer
 };
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import socket
+import time
 import weakref
 
 import pytest
@@ -177,3 +178,23 @@ def test_a_callback_that_fails_is_reported(loop, pair):
     loop.run_forever()
     loop.remove_reader(ours)
     assert isinstance(reports[0]["exception"], ZeroDivisionError)
+
+
+def test_a_callback_is_not_called_again_before_what_it_has_caused(loop, pair):
+    """A future that it completes has callbacks that remove it, however busy the loop is."""
+    ours, _ = pair
+    reports = []
+    loop.set_exception_handler(lambda _, context: reports.append(context))
+
+    async def main():
+        writable = loop.create_future()
+        loop.add_writer(ours, writable.set_result, None)
+        writable.add_done_callback(lambda _: loop.remove_writer(ours))
+        for _ in range(10):
+            loop.call_soon(time.sleep, 0.01)
+        await writable
+        await asyncio.sleep(0)
+
+    loop.run_until_complete(main())
+    assert reports == []
+    assert loop.remove_writer(ours) is False
