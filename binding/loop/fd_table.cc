@@ -51,12 +51,11 @@ int FdTable::Entry::traverse(visitproc visit, void* arg) const noexcept {
 }
 
 PyObject* FdTable::Entry::serve(Ready direction) noexcept {
-    // In turn, though a batch is cut: it may complete a future whose callbacks remove it, and must
-    // not be called again before they are.
-    if (Handle* called = handle(direction); called != nullptr && !called->is_ready) {
-        called->is_ready = true;
-        loop_->reactor->push(make_word(WordKind::kHandle, Py_NewRef(object(called))));
-    }
+    Reactor& reactor = *loop_->reactor;
+    // What it has caused the last time may remove it, and must come before it is called again.
+    if (Handle* called = handle(direction);
+        called != nullptr && reactor.ready().has_run(called->caused))
+        reactor.push_completed(make_word(WordKind::kHandle, Py_NewRef(object(called))));
     return std::exchange(waiters(direction), nullptr);
 }
 

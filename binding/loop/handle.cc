@@ -29,9 +29,9 @@ bool fill(Handle* handle, Loop* loop, PyObject* callback, PyObject* const* args,
     handle->is_cancelled = false;
     handle->is_timer = false;
     handle->is_queued = false;
-    handle->is_ready = false;
     handle->is_running = false;
     handle->persists = false;
+    handle->caused = 0;
     if (context == nullptr || context == Py_None)
         handle->context =
             Scratch::snapshot(current_thread(loop), state->bare_context, state->empty_vars);
@@ -424,6 +424,8 @@ void run_handle(Handle* handle) noexcept {
         report_failure(handle);
     handle->is_running = false;
     handle->loop->running_handle = outer;
+    if (handle->persists && handle->loop->reactor != nullptr)
+        handle->caused = handle->loop->reactor->ready().end();
     // Whoever keeps the handle for a later cancel() need not keep alive what it held.
     // In debug mode it is kept whole, for it may be shown as a slow one.
     bool is_spent = returned && !handle->persists && Py_REFCNT(object(handle)) > 1;

@@ -24,8 +24,8 @@ struct Handle {
     bool is_timer;
     bool is_queued;  // in the timer heap
     bool is_running;
-    bool is_ready;  // a reader or writer that is in the ready queue
-    bool persists;  // runs again and again: a reader or writer
+    bool persists;       // runs again and again: a reader or writer
+    std::size_t caused;  // of such a one: what it has made ready ends there in the ready queue
 };
 
 struct TimerHandle : Handle {

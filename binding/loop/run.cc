@@ -39,7 +39,6 @@ void run_and_drop(Loop* loop, Word word) noexcept {
                 handle->is_queued = false;
                 if (handle->is_cancelled) loop->reactor->timers().forget_cancelled();
             }
-            handle->is_ready = false;
             run_handle(handle);
             Py_DECREF(object(handle));
             return;

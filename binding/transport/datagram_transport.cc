@@ -116,11 +116,11 @@ void DatagramEndpoint::on_readable() noexcept {
     Ref<DatagramTransport> transport = Ref<DatagramTransport>::borrow(transport_);
     Loop* loop = transport->loop;
     // Whatever waits is reported again in the next turn, or run.
-    if (loop->failure != nullptr || transport->lost > 0) return;
-    if (yields_first_bytes(transport.get())) return;
+    if (loop->failure != nullptr || transport->lost > 0 || !may_read(transport.get())) return;
     set_current_task(loop, nullptr);
     TimedCall timed(loop, object(transport.get()), "_read_ready", transport->protocol);
     receive_datagrams(transport.get());
+    note_caused(transport.get());
 }
 
 // sock, protocol, the only address to send to or None, waiter

@@ -180,10 +180,11 @@ void Connection::on_readable() noexcept {
     Ref<SocketTransport> transport = Ref<SocketTransport>::borrow(transport_);
     Loop* loop = transport->loop;
     // Whatever waits is reported again in the next turn, or run.
-    if (loop->failure != nullptr || yields_first_bytes(transport.get())) return;
+    if (loop->failure != nullptr || !may_read(transport.get())) return;
     set_current_task(loop, nullptr);
     TimedCall timed(loop, object(transport.get()), "_read_ready", transport->protocol);
     read_ready(transport.get());
+    note_caused(transport.get());
 }
 
 PyObject* make_socket_transport(Loop* loop, const TransportOptions& options) noexcept {

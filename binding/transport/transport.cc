@@ -128,19 +128,12 @@ void settle_hold(Transport* transport) noexcept {
         Py_DECREF(object(transport));
 }
 
-bool yields_first_bytes(Transport* transport) noexcept {
-    bool is_awaited = transport->is_awaited;
-    transport->is_awaited = false;
-    return is_awaited && !transport->loop->reactor->ready().empty();
-}
-
 PyObject* transport_start(PyObject* self, PyObject* waiter) {
     Transport* transport = as_any_transport(self);
     bool reads = starts_reading(transport);
     Ref<> loop = Ref<>::borrow(object(transport->loop));
     bool started = !reads || start_reading(transport);
     PyObject* pending = take_exception();
-    transport->is_awaited = waiter != Py_None;
     if (waiter != Py_None && loop &&
         !set_result_unless_cancelled(as_loop(loop.get())->state, waiter)) {
         Py_XDECREF(pending);

@@ -53,10 +53,10 @@ struct Transport {
     ListNode node;  // in Network's list
     std::size_t high_water, low_water;
     int fd;
-    unsigned lost;  // connection_lost() is due; a socket's writes since, roughly
+    unsigned lost;       // connection_lost() is due; a socket's writes since, roughly
+    std::size_t caused;  // what reading has made ready ends there in the ready queue
     TransportKind kind;
     bool is_held, is_closing, is_paused, is_protocol_paused;
-    bool is_awaited;  // who waited for it may not have had a turn yet
 };
 
 inline Transport* as_any_transport(PyObject* object) noexcept {
@@ -82,9 +82,15 @@ bool fill_extra(Transport* transport, PyObject* sock, PyObject* extra, PyObject*
 bool adopt_endpoint(Transport* transport, Endpoint* endpoint) noexcept;
 // connection_made() first, then reading, then whoever waits.
 bool schedule_start(Transport* transport, PyObject* waiter) noexcept;
-// Whether the first bytes stay where they are until the next turn: asyncio queues them behind what
-// is ready, and whoever waited for the transport relies on having a turn before they come.
-bool yields_first_bytes(Transport* transport) noexcept;
+// Whether all that reading made ready last time has run. Where a long turn is cut it may not
+// have, and the protocol must not be called again before; the kernel will tell again.
+inline bool may_read(const Transport* transport) noexcept {
+    return transport->loop->reactor->ready().has_run(transport->caused);
+}
+inline void note_caused(Transport* transport) noexcept {
+    if (transport->loop != nullptr && transport->loop->reactor != nullptr)
+        transport->caused = transport->loop->reactor->ready().end();
+}
 // After the interest in the fd has changed. The caller holds a reference.
 void settle_hold(Transport* transport) noexcept;
 // loop.call_soon(callback, argument), in the transport's context if it has one of its own

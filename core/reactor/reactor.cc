@@ -26,18 +26,15 @@ void Reactor::forget_own(int fd) noexcept {
     if (backend_->watched() < before) --own_;
 }
 
-void Reactor::deliver(std::size_t count) {
-    if (chooser_.is_fifo()) [[likely]] {
-        for (std::size_t i = 0; i < count; ++i) backend_->deliver(i);
-        return;
-    }
-    std::vector<std::size_t> order(count);
-    for (std::size_t i = 0; i < count; ++i) order[i] = i;
-    while (!order.empty()) {
-        auto chosen = order.begin() +
-                      static_cast<std::ptrdiff_t>(chooser_.next(Choice::kCompletion, order.size()));
-        backend_->deliver(*chosen);
-        order.erase(chosen);
+void Reactor::order_events(std::size_t count) {
+    std::vector<std::size_t> left(count);
+    for (std::size_t i = 0; i < count; ++i) left[i] = i;
+    order_.clear();
+    while (!left.empty()) {
+        auto chosen = left.begin() +
+                      static_cast<std::ptrdiff_t>(chooser_.next(Choice::kCompletion, left.size()));
+        order_.push_back(*chosen);
+        left.erase(chosen);
     }
 }
 
@@ -45,7 +42,7 @@ void Reactor::collect_due() {
     turn_time_ = now();
     if (chooser_.is_fifo()) [[likely]] {
         while (!timers_.empty() && timers_.next() <= turn_time_ + shift_)
-            push_completed(timers_.pop());
+            due_.push_back(timers_.pop());
         return;
     }
     std::vector<Word> due;
@@ -53,7 +50,7 @@ void Reactor::collect_due() {
     while (!due.empty()) {
         auto chosen =
             due.begin() + static_cast<std::ptrdiff_t>(chooser_.next(Choice::kTimer, due.size()));
-        push_completed(*chosen);
+        due_.push_back(*chosen);
         due.erase(chosen);
     }
 }

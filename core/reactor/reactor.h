@@ -2,11 +2,14 @@
 //
 // Everything belongs to the loop's thread but post() and wake(), which any thread may call.
 //
-// A turn collects completions from the backend, moves due timers to the ready queue and runs the
-// entries that were ready when it began. It asks the kernel in every turn while any fd of the
-// user is watched, else every kTurnsBetweenPolls turns. A turn that runs for longer than
-// kSlice is cut: the kernel and the timers are asked, what they bring runs first, then the rest,
-// so that a busy queue starves neither I/O nor timers nor signals.
+// A turn asks the backend and the timers, runs the entries that were ready by then, what the
+// backend brings and the timers that are due: asyncio's order, which programs rely on. Where
+// nothing was ready, what the completions have made ready follows in the same turn. The kernel is
+// asked in every turn while any fd of the user is watched, else every kTurnsBetweenPolls turns. A
+// turn that runs for longer than kSlice is cut: the kernel and the timers are asked, what they
+// bring runs first, then the rest, so that a busy queue starves neither I/O nor timers nor signals.
+// Whoever is told of an fd again and again must wait then until what it has caused the last time
+// has run, as it would have without the cut: ReadyQueue::has_run() tells.
 //
 // The host is whoever runs the words:
 //     void run(Word)            runs one entry and drops it
@@ -50,13 +53,9 @@ public:
     TimePoint turn_time() const noexcept { return turn_time_; }
 
     void push(Word word) { ready_.push(word); }
-    // A word that the kernel or a timer has made ready: it runs before a backlog that is cut.
-    void push_completed(Word word) {
-        if (is_cut_) [[unlikely]]
-            urgent_.push_back(word);
-        else
-            ready_.push(word);
-    }
+    // A word that an event has made ready, from within its delivery: it runs as soon as that is
+    // over.
+    void push_completed(Word word) { completed_.push_back(word); }
 
     void post(Word word) {
         mailbox_.post(word);
@@ -73,7 +72,7 @@ public:
     void run(Host& host) {
         do {
             if (!collect(host)) return;
-            run_batch(host);
+            run_turn(host);
             if (host.failed()) return;
         } while (!host.failed() && (!host.stopping() || is_cut_));
     }
@@ -84,9 +83,9 @@ public:
         for (;;) {
             if (!mailbox_.empty())
                 for (Word word : mailbox_.collect()) drop(word);
-            if (!urgent_.empty()) {
-                auto urgent = std::exchange(urgent_, {});
-                for (Word word : urgent) drop(word);
+            if (!completed_.empty() || !due_.empty()) {
+                for (auto* words : {&completed_, &due_})
+                    for (Word word : std::exchange(*words, {})) drop(word);
             } else if (!ready_.empty()) {
                 drop(ready_.pop());
             } else if (!timers_.empty()) {
@@ -99,12 +98,15 @@ public:
 
     template <class Visit>
     void visit(Visit visit_word) const {
-        for (Word word : urgent_) visit_word(word);
+        for (const auto* words : {&completed_, &due_})
+            for (Word word : *words)
+                if (word != kNoWord) visit_word(word);
         for (std::size_t i = 0; i < ready_.size(); ++i) visit_word(ready_.peek(i));
         timers_.visit(visit_word);
     }
 
 private:
+    static constexpr Word kNoWord = 0;
     static constexpr unsigned kTurnsBetweenPolls = 16;
     // How many entries run between two looks at the coarse clock (11 ns), and how many turns.
     static constexpr unsigned kEntriesBetweenLooks = 4;
@@ -116,7 +118,8 @@ private:
 
     template <class Host>
     bool collect(Host& host) {
-        bool idle = ready_.empty() && urgent_.empty() && !host.stopping();
+        bool idle = ready_.empty() && completed_.empty() && due_.empty() && !host.stopping();
+        events_ = 0;
         if (++turns_since_poll_ % kEntriesBetweenLooks == 0 || !timers_.empty())
             turn_time_ = std::max(turn_time_, coarse_now());
         if (idle || is_cut_ || backend_->watched() > own_ ||
@@ -149,42 +152,84 @@ private:
         turn_time_ = idle ? now() : std::max(turn_time_, coarse_now());
         polled_ = turn_time_;
         if (host.interrupted()) return false;
-        if (count > 0) deliver(static_cast<std::size_t>(count));
+        events_ = static_cast<std::size_t>(std::max(count, 0));
         if (!mailbox_.empty())
-            for (Word word : mailbox_.collect()) push_completed(word);
-        return !host.interrupted();
+            for (Word word : mailbox_.collect()) due_.push_back(word);
+        return true;
     }
 
     template <class Host>
-    void run_batch(Host& host) {
-        // What was cut short runs on behind what has been collected since.
-        std::size_t left = is_cut_ ? left_ : ready_.size();
-        is_cut_ = false;
-        while (!urgent_.empty()) {
-            auto urgent = std::exchange(urgent_, {});
-            for (std::size_t i = 0; i < urgent.size(); ++i) {
-                if (host.failed()) {
-                    urgent_.insert(urgent_.begin(), urgent.begin() + static_cast<std::ptrdiff_t>(i),
-                                   urgent.end());
-                    return;
-                }
-                host.run(urgent[i]);
-            }
-        }
-        while (left > 0) {
-            host.run(ready_.take(chooser_.next(Choice::kReady, left)));
-            --left;
-            if (host.failed()) [[unlikely]]
-                return;
-            if (left % kEntriesBetweenLooks == 1 && coarse_now() - polled_ >= kSlice) [[unlikely]] {
-                is_cut_ = true;
-                left_ = left;
-                return;
-            }
+    void run_turn(Host& host) {
+        std::size_t ready = ready_.size();
+        if (std::exchange(is_cut_, false)) {
+            // What was cut short runs on behind what has been collected since.
+            ready = left_;
+            if (run_completed(host))
+                run_ready(host, ready);
+            else
+                left_ = ready;
+        } else if (ready == 0) {
+            if (run_completed(host) && !host.stopping()) run_ready(host, ready_.size());
+        } else if (run_ready(host, ready)) {
+            run_completed(host);
         }
     }
 
-    void deliver(std::size_t count);
+    // Runs the first `count` entries; false where the turn is over.
+    template <class Host>
+    bool run_ready(Host& host, std::size_t count) {
+        for (std::size_t left = count; left > 0;) {
+            host.run(ready_.take(chooser_.next(Choice::kReady, left)));
+            --left;
+            if (host.failed()) [[unlikely]]
+                return false;
+            if (left % kEntriesBetweenLooks == 1 && coarse_now() - polled_ >= kSlice) [[unlikely]] {
+                is_cut_ = true;
+                left_ = left;
+                return false;
+            }
+        }
+        return true;
+    }
+
+    // What the kernel and the timers have brought; false where the turn is over. Events that are
+    // not delivered come again with the next wait, for the backend reports states.
+    template <class Host>
+    bool run_completed(Host& host) {
+        run_words(host, completed_, false);  // a run that failed has left them
+        if (std::size_t events = std::exchange(events_, 0); events > 0) {
+            bool is_fifo = chooser_.is_fifo();
+            if (!is_fifo) [[unlikely]]
+                order_events(events);
+            for (std::size_t i = 0; i < events && !host.failed(); ++i) {
+                backend_->deliver(is_fifo ? i : order_[i]);
+                run_words(host, completed_, false);
+            }
+            if (host.interrupted()) return false;
+        }
+        return run_words(host, due_, true) && !host.failed();
+    }
+
+    // Those that do not run stay: for the next run, or where `may_cut`, for the next turn.
+    template <class Host>
+    bool run_words(Host& host, std::vector<Word>& words, bool may_cut) {
+        if (words.empty()) [[likely]]
+            return true;
+        std::size_t i = 0;
+        while (i < words.size() && !host.failed() && !is_cut_) {
+            host.run(std::exchange(words[i], kNoWord));  // visit() may come meanwhile
+            ++i;
+            if (may_cut && i % kEntriesBetweenLooks == 1 && coarse_now() - polled_ >= kSlice)
+                [[unlikely]] {
+                is_cut_ = i < words.size();
+                left_ = 0;
+            }
+        }
+        words.erase(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(i));
+        return !is_cut_;
+    }
+
+    void order_events(std::size_t count);
     void collect_due();
     Duration time_to_next_timer() noexcept;
 
@@ -194,9 +239,12 @@ private:
     ReadyQueue ready_;
     TimerHeap timers_;
     Chooser chooser_;
-    std::vector<Word> urgent_;
-    std::size_t own_ = 0;   // watched fds that are the loop's own
-    std::size_t left_ = 0;  // entries of a batch that was cut
+    std::vector<Word> completed_;     // by the event that is delivered
+    std::vector<Word> due_;           // timers, and what other threads have posted
+    std::vector<std::size_t> order_;  // of events, where a chooser is asked
+    std::size_t events_ = 0;          // of the last wait, that are not delivered yet
+    std::size_t own_ = 0;             // watched fds that are the loop's own
+    std::size_t left_ = 0;            // entries of a batch that was cut
     TimePoint turn_time_ = now();
     TimePoint polled_ = turn_time_;
     Duration shift_ = Duration::zero();  // deadlines are times of now() + shift_

@@ -1,5 +1,8 @@
 // The entries that run next, first in, first out: a ring of words that grows and never shrinks
 // below its first size. Belongs to the loop's thread.
+//
+// Positions count all entries that were ever pushed: who remembers the end of the queue can ask
+// later whether what stood before it has run.
 #pragma once
 
 #include <cstddef>
@@ -17,6 +20,9 @@ public:
 
     std::size_t size() const noexcept { return tail_ - head_; }
     bool empty() const noexcept { return tail_ == head_; }
+
+    std::size_t end() const noexcept { return tail_; }
+    bool has_run(std::size_t end) const noexcept { return head_ >= end; }
 
     void push(Word word) {
         if (size() > mask_) [[unlikely]]
@@ -42,13 +48,11 @@ private:
     static constexpr std::size_t kFirstCapacity = 256;
 
     void grow() {
-        std::size_t count = size();
-        auto larger = std::make_unique_for_overwrite<Word[]>(2 * (mask_ + 1));
-        for (std::size_t i = 0; i < count; ++i) larger[i] = ring_[(head_ + i) & mask_];
+        std::size_t mask = 2 * mask_ + 1;
+        auto larger = std::make_unique_for_overwrite<Word[]>(mask + 1);
+        for (std::size_t i = head_; i != tail_; ++i) larger[i & mask] = ring_[i & mask_];
         ring_ = std::move(larger);
-        mask_ = 2 * mask_ + 1;
-        head_ = 0;
-        tail_ = count;
+        mask_ = mask;
     }
 
     std::unique_ptr<Word[]> ring_;

@@ -153,7 +153,9 @@ def _wait_in_thread(
     except ChildProcessError:
         pass  # reaped by somebody else: _reap() says so
     try:
-        loop.call_soon_threadsafe(_reap, transport, context=context)
+        # A turn later: what other threads hand to the loop is ready before what the kernel brings,
+        # and the child wrote before it ended.
+        loop.call_soon_threadsafe(loop.call_soon, _reap, transport, context=context)
     except RuntimeError:
         logger.warning("Loop %r that handles pid %r is closed", loop, pid)
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import socket
 import sys
 import threading
 import warnings
@@ -364,3 +365,44 @@ class TestAsyncGenerators:
             assert tuple(sys.get_asyncgen_hooks()) == hooks
         finally:
             sys.set_asyncgen_hooks(*before)
+
+
+async def test_what_was_ready_comes_before_what_the_kernel_brings_and_that_before_timers():
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        seen = []
+
+        class Note(asyncio.Protocol):
+            def data_received(self, data):
+                seen.append(data)
+
+        transport, _ = await loop.create_connection(Note, sock=ours)
+        loop.call_soon(seen.append, "ready")
+        loop.call_at(loop.time(), seen.append, "timer")
+        theirs.send(b"io")
+        await asyncio.sleep(0)
+        assert seen == ["ready"]
+        await asyncio.sleep(0)
+        assert seen == ["ready", b"io", "timer"]
+        transport.close()
+        await asyncio.sleep(0)
+
+
+async def test_a_reader_s_callback_keeps_to_that_order():
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        seen = []
+        loop.add_reader(ours, lambda: seen.append(ours.recv(10)))
+        await asyncio.sleep(0)
+        loop.call_soon(loop.call_soon, seen.append, "next turn")
+        loop.call_at(loop.time(), seen.append, "timer")
+        theirs.send(b"io")
+        await asyncio.sleep(0)
+        assert seen == []
+        await asyncio.sleep(0)
+        assert seen == [b"io", "timer", "next turn"]
+        loop.remove_reader(ours)

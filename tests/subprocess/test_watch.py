@@ -275,7 +275,8 @@ def test_no_watcher_is_made_and_nothing_warns(loop, set_watcher):
 @pytest.mark.penstock_only("which of both asyncio hears of first is a race")
 async def test_output_precedes_the_exit_that_it_comes_with(way, execute):
     for _ in range(5):
-        transport, protocol = await execute(*python("print('x')"), stdin=None, stderr=None)
+        transport, protocol = await execute(*python("input(); print('x')"), stderr=None)
+        transport.get_pipe_transport(0).write(b"\n")  # by now its output is watched
         ends(transport.get_pid())
         await asyncio.wait_for(protocol.lost, 10)
         assert protocol.calls.index(("data", 1)) < protocol.calls.index("exited")

@@ -3,6 +3,7 @@ import contextvars
 import os
 import random
 import socket
+import time
 
 import pytest
 
@@ -212,3 +213,34 @@ async def test_the_protocol_may_change_while_reading(connect, pair, until):
     transport.close()
     await first.lost
     assert not buffered.lost.done()
+
+
+async def test_what_reading_has_caused_comes_before_more_is_read_also_in_a_long_turn(pair):
+    loop = asyncio.get_running_loop()
+    seen = []
+
+    class OneAtATime(asyncio.Protocol):
+        def data_received(self, data):
+            self.next.set_result(data)  # once only: whoever waits has to renew it
+
+    transport, protocol = await loop.create_connection(OneAtATime, sock=pair[0])
+
+    async def read():
+        while b"".join(seen) != b"02040":
+            protocol.next = loop.create_future()
+            seen.append(await protocol.next)
+
+    reading = asyncio.create_task(read())
+    await asyncio.sleep(0)
+
+    def work(i):
+        end = time.perf_counter() + 0.001
+        while time.perf_counter() < end:
+            pass
+        if i in (0, 20, 40):
+            pair[1].sendall(b"%d" % i)
+
+    for i in range(60):
+        loop.call_soon(work, i)
+    await asyncio.wait_for(reading, 10)
+    transport.close()
