@@ -10,11 +10,14 @@ which is the stock one in both where PENSTOCK_STOCK_TASK is set.
 """
 
 import asyncio
+import gc
 import inspect
 import sys
 
 import penstock
 import pytest
+
+from tests.descriptors import open_fds
 
 FACTORIES = {
     "asyncio": asyncio.unix_events._UnixSelectorEventLoop,
@@ -46,6 +49,20 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "task_since(major, minor): when the stock Task got it")
     config.addinivalue_line("markers", "penstock_only(reason): asyncio is no oracle here")
     config.addinivalue_line("markers", "memory: measures or limits memory; not under ASan")
+
+
+@pytest.fixture(autouse=True)
+def _no_fd_is_left():
+    gc.freeze()  # what is older is not the test's, and not looked through again
+    before = open_fds()
+    yield
+    gc.collect()
+    assert open_fds() == before, "descriptors differ after the test"
+
+
+@pytest.fixture
+def fds():
+    return open_fds
 
 
 @pytest.fixture(params=FACTORIES)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from penstock import _core
 
+from tests.descriptors import open_fds
+
 PATIENCE = 5  # seconds
 
 
@@ -42,17 +44,6 @@ class Census:
             "held by the loop": self.held - before.held,
         }
         return {kind: things for kind, things in left.items() if things}
-
-
-def open_fds():
-    """What every descriptor of this process refers to."""
-    fds = {}
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            fds[int(name)] = os.readlink(f"/proc/self/fd/{name}")
-        except OSError:
-            pass  # the descriptor of the listing itself
-    return fds
 
 
 def children():

@@ -15,7 +15,9 @@ import warnings
 
 import pytest
 
-from .census import held_by, open_fds
+from tests.descriptors import open_fds
+
+from .census import held_by
 from .company import ROUNDS, Company
 from .stage import MORE_THAN_FITS, Tripwire
 

@@ -1,33 +1,8 @@
 import asyncio
-import gc
-import os
 import socket
 import sys
 
 import pytest
-
-
-def open_fds():
-    fds = {}
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            fds[int(name)] = os.readlink(f"/proc/self/fd/{name}")
-        except OSError:
-            pass  # the descriptor of the listing itself
-    return fds
-
-
-@pytest.fixture(autouse=True)
-def _no_fd_is_left():
-    before = open_fds()
-    yield
-    gc.collect()
-    assert open_fds() == before, "descriptors differ after the test"
-
-
-@pytest.fixture
-def fds():
-    return open_fds
 
 
 class Recorder(asyncio.DatagramProtocol):

