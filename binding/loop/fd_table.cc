@@ -1,6 +1,7 @@
 #include "loop/fd_table.h"
 
 #include <cerrno>
+#include <new>
 
 #include "futures/future.h"
 #include "py/types.h"
@@ -75,10 +76,16 @@ void FdTable::Entry::on_ready(Ready events) noexcept {
     }
 }
 
-FdTable::Entry& FdTable::entry(int fd) {
-    auto& slot = entries_[fd];
-    if (slot == nullptr) slot = std::make_unique<Entry>(loop_, fd);
-    return *slot;
+FdTable::Entry* FdTable::entry(int fd) noexcept {
+    try {
+        auto found = entries_.find(fd);
+        if (found == entries_.end())
+            found = entries_.emplace(fd, std::make_unique<Entry>(loop_, fd)).first;
+        return found->second.get();
+    } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
+        return nullptr;
+    }
 }
 
 void FdTable::settle(int fd) noexcept {
@@ -95,17 +102,18 @@ void FdTable::settle(int fd) noexcept {
 
 bool FdTable::add(int fd, PyObject* file, Ready direction, Handle* handle) noexcept {
     handle->persists = true;
-    Entry& watched = entry(fd);
-    Handle* old = std::exchange(watched.handle(direction), handle);
-    if (!watched.arm()) {
-        watched.handle(direction) = old;
+    Entry* watched = entry(fd);
+    if (watched == nullptr) return Py_DECREF(object(handle)), false;
+    Handle* old = std::exchange(watched->handle(direction), handle);
+    if (!watched->arm()) {
+        watched->handle(direction) = old;
         Py_DECREF(object(handle));
         PyObject* pending = take_exception();
         settle(fd);
         raise_exception(pending);
         return false;
     }
-    watched.keep(file);
+    watched->keep(file);
     if (old != nullptr) {
         cancel_handle(old);
         Py_DECREF(object(old));
@@ -131,8 +139,9 @@ bool FdTable::remove(int fd, Ready direction) noexcept {
 }
 
 PyObject* FdTable::wait(int fd, Ready direction) noexcept {
-    Entry& watched = entry(fd);
-    PyObject*& waiters = watched.waiters(direction);
+    Entry* watched = entry(fd);
+    if (watched == nullptr) return nullptr;
+    PyObject*& waiters = watched->waiters(direction);
     if (waiters == nullptr) {
         waiters = PyList_New(0);
         if (waiters == nullptr) return nullptr;
@@ -143,10 +152,10 @@ PyObject* FdTable::wait(int fd, Ready direction) noexcept {
                 if (PyList_SetSlice(waiters, i, i + 1, nullptr) < 0) return nullptr;
     }
     PyObject* future = loop_create_future(object(loop_), nullptr);
-    if (future == nullptr || PyList_Append(waiters, future) < 0 || !watched.arm()) {
+    if (future == nullptr || PyList_Append(waiters, future) < 0 || !watched->arm()) {
         Py_XDECREF(future);
         PyObject* pending = take_exception();
-        Py_CLEAR(watched.waiters(direction));
+        Py_CLEAR(watched->waiters(direction));
         settle(fd);
         raise_exception(pending);
         return nullptr;
@@ -239,7 +248,8 @@ PyObject* remove(PyObject* self, PyObject* file, Ready direction) noexcept {
         Ref<> free = Ref<>::steal(loop_ensure_fd_no_transport(self, file));
         if (!free) return nullptr;
     }
-    if (loop->reactor == nullptr) Py_RETURN_FALSE;
+    // Before the reactor: the table's callbacks go with it, and may ask as they die.
+    if (loop->fds == nullptr) Py_RETURN_FALSE;
     int fd = is_fd(number) ? static_cast<int>(number) : loop->fds->added_as(file);
     if (fd < 0) {
         no_fd(number);
@@ -275,7 +285,7 @@ PyObject* loop_forget_fd(PyObject* self, PyObject* file) {
     Loop* loop = as_loop(self);
     int fd = fd_of(file);
     if (fd < 0) return nullptr;
-    if (loop->reactor != nullptr) loop->fds->forget(fd);
+    if (loop->fds != nullptr) loop->fds->forget(fd);
     Py_RETURN_NONE;
 }
 

@@ -70,8 +70,8 @@ private:
         PyObject* write_waiters_ = nullptr;
     };
 
-    Entry& entry(int fd);
-    void settle(int fd) noexcept;  // after something was taken away
+    Entry* entry(int fd) noexcept;  // nullptr with MemoryError set
+    void settle(int fd) noexcept;   // after something was taken away
 
     Loop* loop_;
     std::unordered_map<int, std::unique_ptr<Entry>> entries_;

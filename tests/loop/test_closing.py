@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import random
+import socket
 import ssl
 import sys
 import warnings
@@ -432,6 +433,36 @@ def test_what_dies_with_the_loop_may_look_at_it(new_loop):
     del loop
     gc.collect()
     assert seen == [True, True]
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["removes", "closes"])
+def test_what_a_reader_holds_may_look_at_its_loop_as_both_die(again, new_loop):
+    seen = []
+    pairs = [socket.socketpair() for _ in range(3)]
+
+    class Argument:
+        def __init__(self, loop, sock):
+            self.loop = loop
+            self.sock = sock
+
+        def __del__(self):
+            if again:
+                self.loop.close()
+            seen.append(self.loop.remove_reader(self.sock))
+            seen.append(self.loop.remove_writer(self.sock))
+
+    loop = new_loop()
+    for one, other in pairs:
+        one.setblocking(False)
+        loop.add_reader(one, print, Argument(loop, other))
+        loop.add_writer(one, print, Argument(loop, one))
+    loop.close()
+    del loop
+    gc.collect()
+    assert seen == [False, False] * 6
+    for pair in pairs:
+        for sock in pair:
+            sock.close()
 
 
 # ---- Server.wait_closed() ----------------------------------------------------------------------
