@@ -49,7 +49,7 @@ bool receive_by_socket(DatagramTransport* transport) noexcept {
     in_read_context(transport, [&] {
         Ref<> sock = Ref<>::borrow(transport->sock);
         Ref<> received = Ref<>::steal(PyObject_CallMethod(
-            sock.get(), "recvfrom", "n", static_cast<Py_ssize_t>(Network::kMostBytesARead)));
+            sock.get(), "recvfrom", "n", static_cast<Py_ssize_t>(most_a_read(transport))));
         PyObject *data, *from;
         if (received && PyArg_ParseTuple(received.get(), "OO", &data, &from))
             return deliver(transport, data, from);
@@ -67,7 +67,7 @@ bool receive_by_socket(DatagramTransport* transport) noexcept {
 // Whether there may be more.
 bool receive_one(DatagramTransport* transport) noexcept {
     if (!is_native_family(transport->family)) return receive_by_socket(transport);
-    std::span<std::byte> memory = transport->loop->network->scratch();
+    std::span<std::byte> memory = transport->loop->network->scratch().first(most_a_read(transport));
     Address from;
     ssize_t received = socket::recv_from(transport->fd, memory, from);
     if (socket::would_block(received)) return false;

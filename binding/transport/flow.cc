@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "py/types.h"
+#include "transport/network.h"
 #include "transport/transport.h"
 
 namespace penstock::py {
@@ -93,6 +94,7 @@ bool after_write(Transport* transport) noexcept {
 void set_default_limits(Transport* transport) noexcept {
     transport->high_water = kDefaultHighWater;
     transport->low_water = kDefaultHighWater / 4;
+    transport->max_size = Network::kMostBytesARead;
 }
 
 bool maybe_pause_protocol(Transport* transport) noexcept {

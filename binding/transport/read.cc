@@ -111,7 +111,7 @@ void out_of_memory(SocketTransport* transport) noexcept {
 
 void read_small(SocketTransport* transport) noexcept {
     Network& network = *transport->loop->network;
-    std::span<std::byte> memory = network.scratch();
+    std::span<std::byte> memory = network.scratch().first(most_a_read(transport));
     ssize_t received = transport->connection->stream.receive(memory);
     if (received > 0) [[likely]] {
         auto count = static_cast<std::size_t>(received);
@@ -126,13 +126,15 @@ void read_small(SocketTransport* transport) noexcept {
 
 void read_large(SocketTransport* transport) noexcept {
     Loop* loop = transport->loop;
-    PyObject* block = loop->network->take_block(transport->read_size);
+    std::size_t most = most_a_read(transport);
+    PyObject* block = loop->network->take_block(std::min(transport->read_size, most));
     if (block == nullptr) return out_of_memory(transport);
-    std::span<std::byte> memory = bytes_memory(block);
+    std::size_t capacity = bytes_memory(block).size();
+    std::span<std::byte> memory = bytes_memory(block).first(std::min(capacity, most));
     ssize_t received = transport->connection->stream.receive(memory);
     auto count = static_cast<std::size_t>(std::max<ssize_t>(received, 0));
     if (count > 0) transport->read_size = next_read_size(count, memory.size());
-    if (2 * count >= memory.size()) {
+    if (2 * count >= capacity) {
         resize_block(block, count);
         deliver(transport, block);
     } else if (count > 0) {
@@ -149,14 +151,14 @@ void read_large(SocketTransport* transport) noexcept {
     }
     // The loop may have been closed by what was called.
     if (loop->network != nullptr)
-        loop->network->return_block(block, memory.size());
+        loop->network->return_block(block, capacity);
     else
         Py_DECREF(block);
 }
 
 // A native protocol looks at the bytes where they are.
 void read_natively(SocketTransport* transport) noexcept {
-    std::span<std::byte> memory = transport->loop->network->scratch();
+    std::span<std::byte> memory = transport->loop->network->scratch().first(most_a_read(transport));
     ssize_t received = socket::recv(transport->fd, memory);
     if (received == 0) return received_eof(transport);
     if (received < 0) {
@@ -226,6 +228,11 @@ void read_ready(SocketTransport* transport) noexcept {
     if (transport->is_buffered) return read_into_buffer(transport);
     if (transport->read_size == 0) return read_small(transport);
     read_large(transport);
+}
+
+std::size_t most_a_read(const Transport* transport) noexcept {
+    auto all = static_cast<Py_ssize_t>(Network::kMostBytesARead);
+    return static_cast<std::size_t>(std::clamp<Py_ssize_t>(transport->max_size, 1, all));
 }
 
 bool start_reading(Transport* transport) noexcept {

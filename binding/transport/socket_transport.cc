@@ -147,6 +147,7 @@ PyGetSetDef attributes[] = {
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 PyMemberDef members[] = {
+    {"max_size", T_PYSSIZET, offsetof(Transport, max_size), 0, "The most that is read at once."},
     {"__dictoffset__", T_PYSSIZET, offsetof(Transport, dict), READONLY, nullptr},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(Transport, weakrefs), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr}};

@@ -52,6 +52,7 @@ struct Transport {
     PyObject* weakrefs;
     ListNode node;  // in Network's list
     std::size_t high_water, low_water;
+    Py_ssize_t max_size;  // of a read, as the program has set it
     int fd;
     unsigned lost;       // connection_lost() is due; a socket's writes since, roughly
     std::size_t caused;  // what reading has made ready ends there in the ready queue
@@ -112,6 +113,8 @@ void clear_base(Transport* transport) noexcept;
 void transport_dealloc(PyObject* self);
 
 // read.cc
+// How many bytes one read may bring.
+std::size_t most_a_read(const Transport* transport) noexcept;
 PyObject* transport_pause_reading(PyObject* self, PyObject*);
 PyObject* transport_resume_reading(PyObject* self, PyObject*);
 PyObject* transport_is_reading(PyObject* self, PyObject*);

@@ -625,3 +625,15 @@ async def test_no_transport_is_left(endpoint, until):
     await asyncio.sleep(0)
     gc.collect()
     assert gone() is None
+
+
+async def test_max_size_cuts_a_datagram(endpoint, peer):
+    transport, protocol = await endpoint()
+    assert transport.max_size == 256 * 1024
+    transport.max_size = 3
+    for _ in range(2):
+        peer.sendto(b"abcdef", transport.get_extra_info("sockname"))
+        data, _ = await protocol.received.get()
+        assert data == b"abc"
+    transport.close()
+    await protocol.lost

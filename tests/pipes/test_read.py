@@ -394,3 +394,17 @@ def test_a_flood_from_another_process(run):
         assert got == bytes(range(256)) * 40_000
 
     run(main())
+
+
+async def test_max_size_bounds_a_read(ends, reader, until):
+    reading, writing = ends()
+    transport, protocol = await reader(reading)
+    assert transport.max_size == 256 * 1024
+    transport.max_size = 3
+    sizes = []
+    protocol.then["data_received"] = lambda p: sizes.append(len(p.data))
+    writing.write(b"abcdefgh")
+    await until(lambda: len(protocol.data) == 8)
+    assert sizes == [3, 6, 8]
+    transport.close()
+    await protocol.lost

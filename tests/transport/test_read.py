@@ -244,3 +244,19 @@ async def test_what_reading_has_caused_comes_before_more_is_read_also_in_a_long_
         loop.call_soon(work, i)
     await asyncio.wait_for(reading, 10)
     transport.close()
+
+
+@pytest.mark.parametrize("before", [0, 100_000])
+async def test_max_size_bounds_a_read(connect, pair, until, before):
+    transport, protocol = await connect()
+    assert transport.max_size == 256 * 1024
+    await send_all(pair[1], bytes(before))
+    await until(lambda: len(protocol.data) == before)
+    sizes = []
+    protocol.then["data_received"] = lambda _, data: sizes.append(len(data))
+    transport.max_size = 1000
+    await send_all(pair[1], bytes(2500))
+    await until(lambda: len(protocol.data) == before + 2500)
+    assert sizes == [1000, 1000, 500]
+    transport.close()
+    await protocol.lost
