@@ -65,20 +65,8 @@ PyObject* get_protocol(PyObject* self, PyObject*) {
 }
 
 PyObject* get_extra_info(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
-    PyObject* name = count > 0 ? args[0] : nullptr;
-    PyObject* fallback = count > 1 ? args[1] : Py_None;
-    Keywords given(args, count, names);
-    for (Py_ssize_t i = 0; i < given.count(); ++i) {
-        if (PyUnicode_CompareWithASCIIString(given.name(i), "name") == 0 && name == nullptr)
-            name = given.value(i);
-        else if (PyUnicode_CompareWithASCIIString(given.name(i), "default") == 0 && count < 2)
-            fallback = given.value(i);
-        else
-            return unexpected_keyword("get_extra_info", given.name(i)), nullptr;
-    }
-    if (name == nullptr || count > 2)
-        return PyErr_Format(PyExc_TypeError,
-                            "get_extra_info() takes a name and a default (%zd given)", count);
+    PyObject *name, *fallback;
+    if (!read_extra_info_arguments(args, count, names, name, fallback)) return nullptr;
     return session_of(self).extra_info(name, fallback);
 }
 

@@ -146,11 +146,10 @@ PyObject* transport_start(PyObject* self, PyObject* waiter) {
 
 // ---- methods ---------------------------------------------------------------------------------
 
-PyObject* transport_get_extra_info(PyObject* self, PyObject* const* args, Py_ssize_t count,
-                                   PyObject* names) {
-    Transport* transport = as_any_transport(self);
-    PyObject* name = count > 0 ? args[0] : nullptr;
-    PyObject* fallback = count > 1 ? args[1] : Py_None;
+bool read_extra_info_arguments(PyObject* const* args, Py_ssize_t count, PyObject* names,
+                               PyObject*& name, PyObject*& fallback) noexcept {
+    name = count > 0 ? args[0] : nullptr;
+    fallback = count > 1 ? args[1] : Py_None;
     Keywords given(args, count, names);
     for (Py_ssize_t i = 0; i < given.count(); ++i) {
         if (PyUnicode_CompareWithASCIIString(given.name(i), "name") == 0 && name == nullptr)
@@ -158,11 +157,18 @@ PyObject* transport_get_extra_info(PyObject* self, PyObject* const* args, Py_ssi
         else if (PyUnicode_CompareWithASCIIString(given.name(i), "default") == 0 && count < 2)
             fallback = given.value(i);
         else
-            return unexpected_keyword("get_extra_info", given.name(i)), nullptr;
+            return unexpected_keyword("get_extra_info", given.name(i));
     }
-    if (name == nullptr || count > 2)
-        return PyErr_Format(PyExc_TypeError,
-                            "get_extra_info() takes a name and a default (%zd given)", count);
+    if (name != nullptr && count <= 2) return true;
+    PyErr_Format(PyExc_TypeError, "get_extra_info() takes a name and a default (%zd given)", count);
+    return false;
+}
+
+PyObject* transport_get_extra_info(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                                   PyObject* names) {
+    Transport* transport = as_any_transport(self);
+    PyObject *name, *fallback;
+    if (!read_extra_info_arguments(args, count, names, name, fallback)) return nullptr;
     if (transport->extra == nullptr || !PyDict_Check(transport->extra))
         return PyErr_Format(PyExc_AttributeError, "_extra");
     PyObject* found = PyDict_GetItemWithError(transport->extra, name);

@@ -102,6 +102,9 @@ PyObject* watching_context(const Transport* transport) noexcept;
 // The transport begins: from CPython 3.15 on the context is its own. False with an exception set.
 bool take_context(Transport* transport) noexcept;
 PyObject* transport_start(PyObject* self, PyObject* waiter);
+// (name, default=None). False with TypeError set.
+bool read_extra_info_arguments(PyObject* const* args, Py_ssize_t count, PyObject* names,
+                               PyObject*& name, PyObject*& fallback) noexcept;
 PyObject* transport_get_extra_info(PyObject* self, PyObject* const* args, Py_ssize_t count,
                                    PyObject* names);
 PyObject* transport_get_protocol(PyObject* self, PyObject*);
