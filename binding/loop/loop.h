@@ -159,8 +159,6 @@ bool run_in_context(Loop* loop, PyObject*& context, bool persists, Call call) no
 // One more word in the timer heap is cancelled.
 void count_cancelled_timer(Loop* loop) noexcept;
 
-// Runs one word and drops it.
-void run_word(Loop* loop, Word word) noexcept;
 void drop_word(Loop* loop, Word word) noexcept;
 
 // Loop's methods, by file.

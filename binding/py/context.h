@@ -117,12 +117,6 @@ public:
         return object(escaped);
     }
 
-    template <class Visit>
-    int traverse(Visit visit, void* arg) const noexcept {
-        Py_VISIT(object(context_));
-        return 0;
-    }
-
 private:
     PyThreadState* thread_ = nullptr;
     ContextObject* context_ = nullptr;
