@@ -82,6 +82,18 @@ void clear_native_fields(Task* task) noexcept {
 
 bool start_eagerly(Loop* loop, Task* task) noexcept;
 
+// A task's first step. False with MemoryError set.
+bool start_soon(Loop* loop, Task* task) noexcept {
+    if (loop->reactor == nullptr) [[unlikely]]
+        return true;  // closed meanwhile
+    if (loop->reactor->try_push(make_word(WordKind::kTask, Py_NewRef(object(task))))) [[likely]]
+        return true;
+    Py_DECREF(object(task));
+    task->log_destroy_pending = 0;
+    PyErr_NoMemory();
+    return false;
+}
+
 int init(PyObject* self, PyObject* args, PyObject* kwargs) {
     State* state = state_of_type(Py_TYPE(self));
     if (state == nullptr) return -1;
@@ -137,8 +149,7 @@ int init(PyObject* self, PyObject* args, PyObject* kwargs) {
     unlink_task(task);  // the name's __str__ may have called __init__ again
     link_task(loop, task);
     if (eager_start && loop->is_running) return start_eagerly(loop, task) ? 0 : -1;
-    push_task(loop, as_task(Py_NewRef(self)));
-    return 0;
+    return start_soon(loop, task) ? 0 : -1;
 }
 
 int traverse(PyObject* self, visitproc visit, void* arg) {
@@ -355,8 +366,10 @@ PyObject* new_task(Loop* loop, PyObject* coro, PyObject* name, PyObject* context
         }
         return made;
     }
-    push_task(loop, as_task(Py_NewRef(made)));
-    return made;
+    if (start_soon(loop, task)) [[likely]]
+        return made;
+    Py_DECREF(made);
+    return nullptr;
 }
 
 void link_task([[maybe_unused]] Loop* loop, Task* task) noexcept {

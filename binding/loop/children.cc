@@ -24,7 +24,7 @@ void Children::Child::on_exited() noexcept {
 }
 
 bool Children::watch(pid_t pid, Handle* handle) noexcept {
-    int error = -ENOMEM;
+    int error;
     try {
         auto child = std::make_unique<Child>(this, handle);
         Child* key = child.get();
@@ -34,6 +34,7 @@ bool Children::watch(pid_t pid, Handle* handle) noexcept {
             return true;
         }
     } catch (const std::bad_alloc&) {
+        error = -ENOMEM;
     }
     Py_DECREF(object(handle));
     errno = -error;

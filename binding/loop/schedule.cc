@@ -1,4 +1,6 @@
 // call_soon() and its like.
+#include <cstddef>
+
 #include "futures/future.h"
 #include "loop/clock.h"
 #include "loop/handle.h"
@@ -67,9 +69,17 @@ bool check_callback(Loop* loop, const char* function, PyObject* callback) noexce
 }
 
 // Python code that read the arguments, or another thread, has closed the loop.
-PyObject* closed_meanwhile(Loop* loop, Handle* handle) noexcept {
+std::nullptr_t closed_meanwhile(Loop* loop, Handle* handle) noexcept {
     Py_DECREF(object(handle));
     check_open(loop);
+    return nullptr;
+}
+
+// The loop has no memory for one more: it has not taken over the reference that it was to have.
+std::nullptr_t no_memory_for(Handle* handle) noexcept {
+    Py_DECREF(object(handle));
+    Py_DECREF(object(handle));
+    PyErr_NoMemory();
     return nullptr;
 }
 
@@ -77,9 +87,9 @@ Handle* push_call(Loop* loop, const Call& call) noexcept {
     Handle* handle = new_handle(loop, call.callback, call.args, call.count, call.context);
     if (handle == nullptr) return nullptr;
     if (loop->reactor == nullptr) [[unlikely]]
-        return reinterpret_cast<Handle*>(closed_meanwhile(loop, handle));
-    loop->reactor->push(make_word(WordKind::kHandle, Py_NewRef(object(handle))));
-    return handle;
+        return closed_meanwhile(loop, handle);
+    bool pushed = loop->reactor->try_push(make_word(WordKind::kHandle, Py_NewRef(object(handle))));
+    return pushed ? handle : no_memory_for(handle);
 }
 
 PyObject* start_timer(Loop* loop, double when, const Call& call) noexcept {
@@ -88,10 +98,9 @@ PyObject* start_timer(Loop* loop, double when, const Call& call) noexcept {
     if (handle == nullptr) return nullptr;
     if (loop->reactor == nullptr) [[unlikely]]
         return closed_meanwhile(loop, handle);
-    handle->is_queued = true;
-    loop->reactor->timers().push(time_point(when),
-                                 make_word(WordKind::kHandle, Py_NewRef(object(handle))));
-    return object(handle);
+    handle->is_queued = loop->reactor->timers().push(
+        time_point(when), make_word(WordKind::kHandle, Py_NewRef(object(handle))));
+    return handle->is_queued ? object(handle) : no_memory_for(handle);
 }
 
 // A stop of a foreign task's wake-up: base code calls loop.call_soon(task, future, context=…)

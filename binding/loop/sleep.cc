@@ -88,11 +88,16 @@ PySendResult start(Sleep* sleep, PyObject** result) noexcept {
     if (!is_plain_number || loop == nullptr || loop->stepping == nullptr || !loop->is_plain ||
         loop->has_own_clock || loop->is_debug)
         return start_delegating(sleep, result);
-    sleep->phase = SleepPhase::kWaiting;
     constexpr double kForever = 4.6e9;  // 146 years: half the range, the other half for the clock
-    loop->reactor->timers().push(
+    bool pushed = loop->reactor->timers().push(
         now() + Duration(static_cast<Duration::rep>(std::min(delay, kForever) * 1e9)),
         make_word(WordKind::kSleep, Py_NewRef(object(sleep))));
+    if (!pushed) {
+        Py_DECREF(object(sleep));
+        PyErr_NoMemory();
+        return fail(sleep, result);
+    }
+    sleep->phase = SleepPhase::kWaiting;
     *result = Py_NewRef(object(sleep));
     return PYGEN_NEXT;
 }

@@ -227,7 +227,7 @@ int TlsSession::on_eof() noexcept {
 
 bool TlsSession::on_lost(PyObject* exception) noexcept {
     Ref<> held = Ref<>::borrow(object(transport_));
-    std::vector<Chunk> dropped = backlog_.take_all();
+    WriteQueue::Chunks dropped = backlog_.take_all();
     ++lost_;
     is_closed_ = true;
     bool tells = state_ != Phase::kHandshake && (app_ == App::kMade || app_ == App::kEof);

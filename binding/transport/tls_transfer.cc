@@ -19,7 +19,6 @@ using tls::Transfer;
 
 namespace {
 
-constexpr unsigned kLostWritesUntilWarning = 5;  // asyncio's LOG_THRESHOLD_FOR_CONNLOST_WRITES
 constexpr std::size_t kRecord = std::size_t{16} * 1024;       // the most plaintext of one
 constexpr std::size_t kMostAWrite = std::size_t{128} * 1024;  // encrypted before it is sent
 
@@ -224,9 +223,8 @@ bool TlsSession::call_eof_received() noexcept {
 bool TlsSession::can_write(bool& done) noexcept {
     done = true;
     if (state_ == Phase::kWrapped || state_ == Phase::kHandshake) return true;
-    if (lost_++ < kLostWritesUntilWarning) return false;
-    Ref<> args = Ref<>::steal(Py_BuildValue("(s)", "SSL connection is closed"));
-    done = log_call("warning", args.get(), nullptr);
+    Ref<> warned = Ref<>::steal(warn_of_lost(lost_, "SSL connection is closed"));
+    done = static_cast<bool>(warned);
     return false;
 }
 
@@ -295,10 +293,17 @@ bool TlsSession::write_backlog() noexcept {
         }
         // Nobody but us takes from the backlog: is_busy_ keeps callbacks of OpenSSL out, and what
         // is sent below calls nobody who writes here before we are through.
+        std::vector<Chunk> done;
+        try {
+            done.reserve(count);
+        } catch (const std::bad_alloc&) {
+            PyErr_NoMemory();
+            return false;
+        }
         Transfer made = encrypt(first.first(std::min(first.size(), kMostAWrite)));
         if (made.outcome == Outcome::kFailed) return false;
         if (made.outcome != Outcome::kDone) break;
-        std::vector<Chunk> done = backlog_.consume(std::min(made.count, backlog_.bytes()));
+        backlog_.consume(std::min(made.count, backlog_.bytes()), done);
         if (!flush()) return false;
     }
     return flush() && control_app_writing();

@@ -1,5 +1,6 @@
 #include "net/datagram.h"
 
+#include <array>
 #include <new>
 #include <utility>
 
@@ -10,7 +11,7 @@ namespace {
 
 // A receiver on this machine may take datagrams as fast as we send them: the other sockets have
 // their turn all the same.
-constexpr int kMostSendsATurn = 64;
+constexpr std::size_t kMostSendsATurn = 64;
 
 }  // namespace
 
@@ -49,13 +50,14 @@ void DatagramChannel::detach() noexcept {
 
 void DatagramChannel::flush() noexcept {
     // Let go last: whose bytes they are may run foreign code then.
-    std::deque<Datagram> done;
-    for (int i = 0; i < kMostSendsATurn && !empty(); ++i) {
+    std::array<Chunk, kMostSendsATurn> done;
+    for (Chunk& sent_bytes : done) {
+        if (empty()) break;
         Datagram& first = queue_->front();
         ssize_t sent = socket::send_to(fd(), first.bytes.bytes(), first.address);
         if (socket::would_block(sent)) break;
         queued_ -= first.bytes.bytes().size() + overhead_;
-        done.push_back(std::move(first));
+        sent_bytes = std::move(first.bytes);
         queue_->pop_front();
         if (sent < 0) return observer().on_write_error(static_cast<int>(-sent));
     }

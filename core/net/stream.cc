@@ -46,12 +46,12 @@ int Stream::shutdown_write() noexcept {
 }
 
 void Stream::discard() noexcept {
-    std::vector<Chunk> dropped = queue_.take_all();
+    WriteQueue::Chunks dropped = queue_.take_all();
     stop_writing();
 }
 
 void Stream::detach() noexcept {
-    std::vector<Chunk> dropped = queue_.take_all();
+    WriteQueue::Chunks dropped = queue_.take_all();
     forget();
 }
 
@@ -64,11 +64,17 @@ void Stream::flush() noexcept {
     }
     std::array<iovec, IOV_MAX> pieces;
     std::size_t count = queue_.gather(pieces);
+    // Let go last: whose bytes they are may run foreign code then.
+    std::vector<Chunk> done;
+    try {
+        done.reserve(count);
+    } catch (const std::bad_alloc&) {
+        return;  // the kernel will tell again
+    }
     ssize_t sent = transmit(std::span<const iovec>(pieces.data(), count));
     if (socket::would_block(sent)) return;
-    // Let go last: whose bytes they are may run foreign code then.
-    std::vector<Chunk> done =
-        sent < 0 ? queue_.take_all() : queue_.consume(static_cast<std::size_t>(sent));
+    WriteQueue::Chunks dropped = sent < 0 ? queue_.take_all() : nullptr;
+    if (sent >= 0) queue_.consume(static_cast<std::size_t>(sent), done);
     if (queue_.empty()) {
         stop_writing();
         // Where this fails the connection is lost, and reading will say so.

@@ -1,7 +1,5 @@
 #include "net/write_queue.h"
 
-#include <iterator>
-
 namespace penstock {
 
 void WriteQueue::push(Chunk chunk) {
@@ -22,8 +20,7 @@ std::size_t WriteQueue::gather(std::span<iovec> pieces) const noexcept {
     return count;
 }
 
-std::vector<Chunk> WriteQueue::consume(std::size_t count) {
-    std::vector<Chunk> done;
+void WriteQueue::consume(std::size_t count, std::vector<Chunk>& done) noexcept {
     bytes_ -= count;
     while (!empty()) {
         Chunk& first = chunks_->front();
@@ -37,17 +34,6 @@ std::vector<Chunk> WriteQueue::consume(std::size_t count) {
         chunks_->pop_front();
     }
     if (empty()) chunks_.reset();
-    return done;
-}
-
-std::vector<Chunk> WriteQueue::take_all() {
-    std::vector<Chunk> all;
-    bytes_ = 0;
-    if (!empty())
-        all.assign(std::make_move_iterator(chunks_->begin()),
-                   std::make_move_iterator(chunks_->end()));
-    chunks_.reset();
-    return all;
 }
 
 }  // namespace penstock

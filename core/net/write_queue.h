@@ -9,6 +9,7 @@
 #include <deque>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "net/chunk.h"
@@ -17,20 +18,26 @@ namespace penstock {
 
 class WriteQueue {
 public:
+    // On the heap and only while it is used: an empty std::deque holds 576 bytes, and most
+    // connections never queue anything.
+    using Chunks = std::unique_ptr<std::deque<Chunk>>;
+
     bool empty() const noexcept { return chunks_ == nullptr || chunks_->empty(); }
     std::size_t bytes() const noexcept { return bytes_; }
 
-    void push(Chunk chunk);
+    void push(Chunk chunk);  // throws std::bad_alloc
     // The first pieces, as many as fit; how many those are.
     std::size_t gather(std::span<iovec> pieces) const noexcept;
-    // `count` bytes have left; the chunks that are done.
-    [[nodiscard]] std::vector<Chunk> consume(std::size_t count);
-    [[nodiscard]] std::vector<Chunk> take_all();
+    // `count` bytes of the first pieces have left. The chunks that are done go to `done`, which has
+    // room for as many as there are pieces.
+    void consume(std::size_t count, std::vector<Chunk>& done) noexcept;
+    [[nodiscard]] Chunks take_all() noexcept {
+        bytes_ = 0;
+        return std::move(chunks_);
+    }
 
 private:
-    // On the heap and only while it is used: an empty std::deque holds 576 bytes, and most
-    // connections never queue anything.
-    std::unique_ptr<std::deque<Chunk>> chunks_;
+    Chunks chunks_;
     std::size_t bytes_ = 0;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <new>
 #include <system_error>
 
 namespace penstock {
@@ -38,15 +39,25 @@ void Reactor::order_events(std::size_t count) {
     }
 }
 
+// Where memory is out the rest stays, and is due in the next turn.
+void Reactor::take_due(std::vector<Word>& due) noexcept {
+    try {
+        while (!timers_.empty() && timers_.next() <= turn_time_ + shift_) {
+            due.push_back(timers_.front());
+            timers_.pop();
+        }
+    } catch (const std::bad_alloc&) {
+    }
+}
+
 void Reactor::collect_due() {
     turn_time_ = now();
     if (chooser_.is_fifo()) [[likely]] {
-        while (!timers_.empty() && timers_.next() <= turn_time_ + shift_)
-            due_.push_back(timers_.pop());
+        take_due(due_);
         return;
     }
     std::vector<Word> due;
-    while (!timers_.empty() && timers_.next() <= turn_time_ + shift_) due.push_back(timers_.pop());
+    take_due(due);
     while (!due.empty()) {
         auto chosen =
             due.begin() + static_cast<std::ptrdiff_t>(chooser_.next(Choice::kTimer, due.size()));

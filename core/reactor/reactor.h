@@ -52,7 +52,11 @@ public:
     // statistics, not for deadlines.
     TimePoint turn_time() const noexcept { return turn_time_; }
 
+    // For what has to run: a wake that got lost would leave its task waiting for ever, so where
+    // memory is out this throws, which ends the process. try_push() is for what can be refused:
+    // false, with nothing changed, where memory is out.
     void push(Word word) { ready_.push(word); }
+    bool try_push(Word word) noexcept { return ready_.try_push(word); }
     // A word that an event has made ready, from within its delivery: it runs as soon as that is
     // over.
     void push_completed(Word word) { completed_.push_back(word); }
@@ -230,6 +234,7 @@ private:
     }
 
     void order_events(std::size_t count);
+    void take_due(std::vector<Word>& due) noexcept;
     void collect_due();
     Duration time_to_next_timer() noexcept;
 

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <new>
 
 #include "reactor/word.h"
 
@@ -24,10 +25,19 @@ public:
     std::size_t end() const noexcept { return tail_; }
     bool has_run(std::size_t end) const noexcept { return head_ >= end; }
 
-    void push(Word word) {
+    void push(Word word) {  // throws std::bad_alloc
         if (size() > mask_) [[unlikely]]
             grow();
         ring_[tail_++ & mask_] = word;
+    }
+    // False, with nothing changed, where memory is out.
+    bool try_push(Word word) noexcept {
+        try {
+            push(word);
+            return true;
+        } catch (const std::bad_alloc&) {
+            return false;
+        }
     }
 
     Word pop() noexcept { return ring_[head_++ & mask_]; }

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <vector>
 
 #include "base/clock.h"
@@ -20,10 +21,18 @@ public:
     std::size_t size() const noexcept { return heap_.size(); }
     TimePoint next() const noexcept { return heap_.front().when; }
 
-    void push(TimePoint when, Word word) {
-        heap_.push_back({when, sequence_++, word});
+    // False, with nothing changed, where memory is out.
+    bool push(TimePoint when, Word word) noexcept {
+        try {
+            heap_.push_back({when, sequence_, word});
+        } catch (const std::bad_alloc&) {
+            return false;
+        }
+        ++sequence_;
         rise(heap_.size() - 1);
+        return true;
     }
+    Word front() const noexcept { return heap_.front().word; }
 
     Word pop() noexcept {
         Word word = heap_.front().word;
@@ -35,14 +44,20 @@ public:
 
     // One more entry is cancelled. Where they have become the most, removes all for which
     // `is_cancelled(word)` holds and gives each to `drop(word)`, which may run foreign code:
-    // the heap is whole again by then.
+    // the heap is whole again by then. Where memory is out they stay.
     template <class IsCancelled, class Drop>
     void count_cancelled(IsCancelled is_cancelled, Drop drop) {
         if (++cancelled_ < kFewCancelled || cancelled_ * 2 < heap_.size()) return;
+        std::vector<Entry> dead;
+        try {
+            dead.reserve(heap_.size());
+        } catch (const std::bad_alloc&) {
+            return;
+        }
         auto first_dead = std::partition(heap_.begin(), heap_.end(), [&](const Entry& entry) {
             return !is_cancelled(entry.word);
         });
-        std::vector<Entry> dead(first_dead, heap_.end());
+        dead.assign(first_dead, heap_.end());
         heap_.erase(first_dead, heap_.end());
         cancelled_ = 0;
         for (std::size_t i = heap_.size() / kChildren + 1; i-- > 0;)

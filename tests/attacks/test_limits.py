@@ -175,3 +175,49 @@ penstock.run(main())
 def test_more_lines_than_memory_holds():
     done = subprocess.run([sys.executable, "-c", TOO_MANY], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "no memory\n"), done.stderr
+
+
+ONE_MORE = """
+import asyncio, re, resource, sys
+import penstock
+
+new_loop, method = sys.argv[1:]
+loop = penstock.new_event_loop() if new_loop == "penstock" else asyncio.SelectorEventLoop()
+calls = 0
+
+def call():
+    global calls
+    calls += 1
+
+if method == "call_soon":
+    schedule = lambda: loop.call_soon(call)
+else:
+    schedule = lambda: loop.call_later(0, call)
+
+# The next but few make what holds them grow, and by more than is left then.
+scheduled = 2**18 - 100
+for _ in range(scheduled):
+    schedule()
+used = int(re.search(r"VmSize:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) << 10
+limits = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (used + (2 << 20), limits[1]))
+try:
+    for _ in range(100_000):
+        schedule()
+        scheduled += 1
+except MemoryError:
+    resource.setrlimit(resource.RLIMIT_AS, limits)
+    loop.call_later(0.1, loop.stop)
+    loop.run_forever()
+    loop.close()
+    print("no memory", calls == scheduled)
+"""
+
+
+@pytest.mark.memory
+@pytest.mark.parametrize("method", ["call_soon", "call_later"])
+def test_more_callbacks_than_memory_holds(new_loop, method):
+    name = "penstock" if new_loop is penstock.new_event_loop else "asyncio"
+    arguments = [sys.executable, "-c", ONE_MORE, name, method]
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "no memory True\n"), done.stderr
