@@ -1,0 +1,31 @@
+"""What ./dev asks of the tools around it."""
+
+import ensurepip
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DEV = Path(__file__).parent.parent / "dev"
+# Where a new virtual environment gets its pip: CPython's own place for it, and Debian's.
+PLACES = [Path(ensurepip.__file__).parent / "_bundled", Path("/usr/share/python-wheels")]
+PIPS = [wheel for place in PLACES for wheel in place.glob("pip-*.whl")]
+
+
+@pytest.mark.parametrize("pip", PIPS, ids=lambda wheel: wheel.name.removesuffix(".whl"))
+def test_pip_knows_the_options_of_the_build(tmp_path, pip):
+    function = re.search(r"^install_penstock\(\) \{.*?^\}", DEV.read_text(), re.M | re.S)
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin" / "python"
+    # --help keeps pip from the work, but not from reading its arguments.
+    python.write_text(f'#!/bin/sh\nshift 2\nexec {sys.executable} {pip}/pip "$@" --help\n')
+    python.chmod(0o755)
+    script = f"venv={tmp_path} build={tmp_path} root={tmp_path}\n{function[0]}\ninstall_penstock"
+    found = subprocess.run(
+        ["sh", "-euc", script], env=os.environ | {"PIP_CONFIG_FILE": os.devnull},
+        capture_output=True, text=True,
+    )
+    assert (found.returncode, found.stderr) == (0, "")
