@@ -3,6 +3,7 @@
 import ensurepip
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,39 @@ def test_pip_knows_the_options_of_the_build(tmp_path, pip):
     python.chmod(0o755)
     script = f"venv={tmp_path} build={tmp_path} root={tmp_path}\n{function[0]}\ninstall_penstock"
     found = subprocess.run(
-        ["sh", "-euc", script], env=os.environ | {"PIP_CONFIG_FILE": os.devnull},
-        capture_output=True, text=True,
+        ["sh", "-euc", script],
+        env=os.environ | {"PIP_CONFIG_FILE": os.devnull},
+        capture_output=True,
+        text=True,
     )
     assert (found.returncode, found.stderr) == (0, "")
+
+
+@pytest.fixture
+def clone(tmp_path):
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    shutil.copy(DEV, clone)
+    return clone
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    # Without a compiler set-up ends early, and says so.
+    return subprocess.run(command, env=os.environ | {"CXX": "none"}, capture_output=True, text=True)
+
+
+def test_link_to_dev_works_in_the_clone(clone, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(clone / "dev")
+    assert "no C++ compiler" in run(link, "build").stderr
+    assert (clone / "build").is_dir()
+    assert not (tmp_path / "build").exists()
+
+
+def test_clone_that_is_not_writable_is_named_in_one_line(clone):
+    (clone / "build").write_text("")  # root may write anywhere, but not into a file
+    found = run(clone / "dev", "build")
+    assert (
+        found.stderr == f"penstock: {clone} is not writable: builds and environments go into it\n"
+    )
+    assert found.returncode == 1
