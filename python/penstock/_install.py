@@ -68,8 +68,11 @@ class _SelectorEventLoop(metaclass=_SelectorEventLoopMeta):
 def install() -> None:
     """Let asyncio's names for the event loop, Task, Future, sleep and create_task mean penstock's.
 
-    Names that were imported before (`from asyncio import sleep`) keep their meaning and work as
-    ever. A second call does nothing. Loops that exist already, and their tasks, stay what they are.
+    With them go `asyncio.EventLoop`, `eager_task_factory`, and `SelectorEventLoop` where it is
+    called without a selector. A policy of the program's that makes other loops is replaced; one
+    that is set later is left in place. Names that were imported before (`from asyncio import
+    sleep`) keep their meaning and work as ever. A second call does nothing. Loops that exist
+    already, and their tasks, stay what they are.
     """
     if _replaced:
         return

@@ -13,8 +13,8 @@ from .loop import Loop
 class EventLoopPolicy(_UnixDefaultEventLoopPolicy):
     """asyncio's default policy, except that the loops it makes are penstock's.
 
-    Prefer penstock.run(), asyncio.Runner(loop_factory=penstock.new_event_loop) or
-    penstock.install().
+    Policies are deprecated from CPython 3.14 on. Prefer penstock.run(),
+    asyncio.Runner(loop_factory=penstock.new_event_loop) or penstock.install().
     """
 
     _loop_factory = Loop

@@ -28,7 +28,10 @@ class Loop(Running, Errors, UnixSockets, Datagrams, Pipes, SendingFiles, Subproc
 
 
 def new_event_loop() -> Loop:
-    """A new event loop; close() is the caller's to call."""
+    """A new event loop, which is nobody's current one; close() is the caller's to call.
+
+    Raises OSError where the kernel gives it no epoll, or no descriptors are left.
+    """
     return Loop()
 
 
