@@ -21,7 +21,7 @@ double now(Loop* loop) noexcept {
 }  // namespace
 
 bool TlsSession::begin(PyObject* below) noexcept {
-    if (lost_ > 0) return true;
+    if (is_lost_) return true;
     below_ = Ref<>::borrow(below);
     // It may be full of what was written before.
     Ref<> is_full = Ref<>::steal(PyObject_GetAttrString(below, "_protocol_paused"));
@@ -62,12 +62,13 @@ bool TlsSession::handshake() noexcept {
 }
 
 bool TlsSession::fill_extra() noexcept {
-    PyObject* extra = transport_->extra;
+    Ref<> extra = Ref<>::borrow(extra_.get());
+    if (!extra) return true;
     PyObject* tls = sslobject_.get();
-    return put(extra, "peercert", PyObject_CallMethod(tls, "getpeercert", nullptr)) &&
-           put(extra, "cipher", PyObject_CallMethod(tls, "cipher", nullptr)) &&
-           put(extra, "compression", PyObject_CallMethod(tls, "compression", nullptr)) &&
-           put(extra, "ssl_object", Py_NewRef(tls));
+    return put(extra.get(), "peercert", PyObject_CallMethod(tls, "getpeercert", nullptr)) &&
+           put(extra.get(), "cipher", PyObject_CallMethod(tls, "cipher", nullptr)) &&
+           put(extra.get(), "compression", PyObject_CallMethod(tls, "compression", nullptr)) &&
+           put(extra.get(), "ssl_object", Py_NewRef(tls));
 }
 
 bool TlsSession::handshake_done() noexcept {

@@ -48,7 +48,7 @@ TlsSession::TlsSession(TlsTransport* transport, Loop* loop, TlsLibrary* library)
 TlsSession::~TlsSession() = default;
 
 int TlsSession::traverse(visitproc visit, void* arg) const noexcept {
-    for (const Ref<>* held : {&below_, &protocol_, &waiter_, &context_, &sslobject_,
+    for (const Ref<>* held : {&below_, &protocol_, &waiter_, &context_, &extra_, &sslobject_,
                               &handshake_timer_, &shutdown_timer_})
         Py_VISIT(held->get());
     Py_VISIT(object(loop_.get()));
@@ -59,7 +59,7 @@ int TlsSession::traverse(visitproc visit, void* arg) const noexcept {
 void TlsSession::clear() noexcept {
     native_ = nullptr;
     for (Ref<>* held :
-         {&below_, &protocol_, &waiter_, &context_, &handshake_timer_, &shutdown_timer_})
+         {&below_, &protocol_, &waiter_, &context_, &extra_, &handshake_timer_, &shutdown_timer_})
         *held = Ref<>();
 }
 
@@ -103,9 +103,9 @@ bool TlsSession::set_up(const TlsOptions& options) noexcept {
     app_ = options.calls_connection_made ? App::kInitial : App::kMade;
     if (options.waiter != Py_None) waiter_ = Ref<>::borrow(options.waiter);
     if (!set_protocol(options.protocol)) return false;
-    Ref<> extra = Ref<>::steal(PyDict_New());
-    if (!extra || !put(extra.get(), "sslcontext", Py_NewRef(context_.get()))) return false;
-    Py_XSETREF(transport_->extra, extra.release());
+    extra_ = Ref<>::steal(PyDict_New());
+    if (!extra_ || !put(extra_.get(), "sslcontext", Py_NewRef(context_.get()))) return false;
+    Py_XSETREF(transport_->extra, Py_NewRef(extra_.get()));
     return make_cipher(options);
 }
 
@@ -144,8 +144,8 @@ bool TlsSession::set_protocol(PyObject* protocol) noexcept {
 }
 
 PyObject* TlsSession::extra_info(PyObject* name, PyObject* fallback) noexcept {
-    if (transport_->extra != nullptr) {
-        PyObject* found = PyDict_GetItemWithError(transport_->extra, name);
+    if (Ref<> extra = Ref<>::borrow(extra_.get()); extra) {  // a comparison may forget it
+        PyObject* found = PyDict_GetItemWithError(extra.get(), name);
         if (found != nullptr) return Py_NewRef(found);
         if (PyErr_Occurred()) return nullptr;
     }
@@ -229,7 +229,7 @@ bool TlsSession::on_lost(PyObject* exception) noexcept {
     Ref<> held = Ref<>::borrow(object(transport_));
     WriteQueue::Chunks dropped = backlog_.take_all();
     ++lost_;
-    is_closed_ = true;
+    is_closed_ = is_lost_ = true;
     bool tells = state_ != Phase::kHandshake && (app_ == App::kMade || app_ == App::kEof);
     state_ = Phase::kUnwrapped;
     is_below_writing_paused_ = false;
@@ -256,7 +256,8 @@ bool TlsSession::on_lost(PyObject* exception) noexcept {
 }
 
 void TlsSession::forget() noexcept {
-    Ref<> extra = Ref<>::steal(std::exchange(transport_->extra, nullptr));
+    Ref<> slot = Ref<>::steal(std::exchange(transport_->extra, nullptr));
+    Ref<> extra = std::move(extra_);
     std::unique_ptr<tls::Cipher> cipher = std::move(cipher_);
     Ref<> sslobject = std::move(sslobject_);
     Ref<> context = std::move(context_);
@@ -269,7 +270,7 @@ bool TlsSession::close() noexcept {
     if (is_closed_) {
         // Whoever closes twice has done with it, and may keep it for long.
         is_done_with_ = true;
-        if (lost_ > 0 && !below_) forget();
+        if (is_lost_ && !below_) forget();
         return true;
     }
     is_closed_ = true;
@@ -355,9 +356,9 @@ bool TlsSession::shutdown_timed_out() noexcept {
 bool TlsSession::fatal_error(PyObject* exception, const char* message) noexcept {
     Ref<> error = Ref<>::steal(exception);
     Ref<> below = Ref<>::borrow(below_.get());
-    bool done = force_close_below(exception);
+    if (!force_close_below(exception)) return false;  // the loop is closed
     if (PyErr_GivenExceptionMatches(exception, PyExc_OSError)) {
-        if (!done || !loop_->is_debug) return done;
+        if (!loop_->is_debug) return true;
         Ref<> args = Ref<>::steal(Py_BuildValue("(sOs)", "%r: %s", object(transport_), message));
         Ref<> keywords = Ref<>::steal(Py_BuildValue("{s:O}", "exc_info", exception));
         return args && keywords && log_call("debug", args.get(), keywords.get());
@@ -366,7 +367,7 @@ bool TlsSession::fatal_error(PyObject* exception, const char* message) noexcept 
         report_exception(
             loop_.get(), message, error.release(),
             {{"transport", below ? below.get() : Py_None}, {"protocol", object(transport_)}});
-    return done;
+    return true;
 }
 
 bool TlsSession::contain(const char* message) noexcept {

@@ -172,6 +172,7 @@ private:
     Ref<> protocol_;
     Ref<> waiter_;
     Ref<> context_;
+    Ref<> extra_;  // the transport's slot may be given something else
     Ref<> sslobject_;
     Ref<> handshake_timeout_, shutdown_timeout_;
     Ref<> handshake_timer_, shutdown_timer_;
@@ -183,7 +184,7 @@ private:
     Phase state_ = Phase::kUnwrapped;
     App app_ = App::kInitial;
     bool is_server_ = false, is_accepted_ = false;
-    bool is_closed_ = false;
+    bool is_closed_ = false, is_lost_ = false;
     bool is_done_with_ = false;
     bool is_busy_ = false;
     bool is_buffered_ = false;  // the protocol is a BufferedProtocol

@@ -1,6 +1,7 @@
 """How a TLS connection ends: in good order, by either side, abruptly, or not at all."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import socket
@@ -292,3 +293,31 @@ async def test_the_ssl_object_outlives_its_connection(connect, recorder):
         tls.read(10)
     assert tls.write(b"nobody hears") == 12
     assert tls.version()
+
+
+@pytest.mark.penstock_only("asyncio's order of shutdown and data differs with each version")
+def test_a_fatal_error_after_the_loop_has_closed(new_loop, server_context, client_context):
+    """The error that the program meets is that of the loop, never a missing one."""
+    loop = new_loop()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+
+        async def connect():
+            server, client = await asyncio.gather(
+                loop.connect_accepted_socket(asyncio.Protocol, ours, ssl=server_context),
+                loop.create_connection(
+                    asyncio.Protocol, sock=theirs, ssl=client_context, server_hostname="localhost"
+                ),
+            )
+            return server[0], client[0]
+
+        server, client = loop.run_until_complete(connect())
+        for transport in server, client:
+            with contextlib.suppress(ssl.SSLError):
+                transport.get_extra_info("ssl_object").unwrap()
+        loop.close()
+        for transport in server, client:
+            try:
+                transport.write(b"x")
+            except RuntimeError as error:
+                assert str(error) == "Event loop is closed"

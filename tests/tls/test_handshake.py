@@ -503,3 +503,14 @@ async def test_renegotiation_is_refused(serve, recorder, client_context):
     await peer.loop.sock_sendall(peer.sock, other_out.read())
     assert isinstance(await protocol.lost, ssl.SSLError)
     assert protocol.transport.get_extra_info("cipher") == before
+
+
+@pytest.mark.parametrize("extra", [None, 5, [], {}])
+async def test_the_slot_for_extra_info_may_hold_anything(connect, recorder, extra):
+    protocol, _ = await connect(recorder)
+    cipher = protocol.transport.get_extra_info("cipher")
+    protocol.transport._extra = extra
+    assert protocol.transport.get_extra_info("cipher") == cipher is not None
+    assert protocol.transport.get_extra_info("nothing", 1) == 1
+    protocol.transport.close()
+    await protocol.lost
