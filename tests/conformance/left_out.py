@@ -10,7 +10,7 @@ A line is: a glob of test ids, the versions of Python it holds for, how the test
     unrelated  it is not about penstock, so that it is not run
     machine    it fails on the standard library's loop as well where the machine lacks something
 
-Versions are `*`, `3.12`, `3.12+`, `3.11-3.13`, or several of these with commas between.
+Versions are `*`, `3.12`, `3.12+`, `3.14.8+`, `3.11-3.13`, or several of these with commas between.
 """
 
 import sys
@@ -42,7 +42,7 @@ def read(path: Path) -> list[Entry]:
         if len(fields) != 4 or fields[2] not in WAYS:
             raise ValueError(f"{path.name}:{number}: not 'glob versions way reason': {line}")
         entry = Entry(*fields)
-        if _is_among(entry.versions, sys.version_info[:2]):
+        if _is_among(entry.versions, sys.version_info[:3]):
             entries.append(entry)
     return entries
 
@@ -59,6 +59,7 @@ def _is_among(versions: str, version: tuple[int, ...]) -> bool:
                 return True
         else:
             first, _, last = span.partition("-")
-            if parse(first) <= version <= parse(last or first):
+            until = parse(last or first)
+            if parse(first) <= version and version[: len(until)] <= until:
                 return True
     return False

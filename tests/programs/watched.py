@@ -29,9 +29,14 @@ def files() -> dict[str, str]:
 
 
 def lasting() -> set[str]:
-    """What multiprocessing keeps open for as long as the process lives."""
+    """What libraries keep open for as long as the process lives.
+
+    multiprocessing does so with its tracker, and libffi, for ctypes' callbacks, with its own file.
+    """
     tracker = sys.modules.get("multiprocessing.resource_tracker")
-    return {str(tracker.getfd())} if tracker is not None else set()
+    kept = {str(tracker.getfd())} if tracker is not None else set()
+    libffi = {n for n, file in files().items() if os.path.basename(file).startswith("libffi.so.")}
+    return kept | libffi
 
 
 def main() -> None:

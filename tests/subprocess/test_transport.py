@@ -213,7 +213,7 @@ def test_dropped_it_warns_and_kills(new_loop):
     assert process.wait(10) == -signal.SIGKILL
 
 
-@pytest.mark.asyncio_since(3, 13, 1)
+@pytest.mark.penstock_only("asyncio leaves its pidfd open")
 def test_a_transport_outlives_its_loop(new_loop):
     loop = new_loop()
     transport, _ = loop.run_until_complete(loop.subprocess_exec(asyncio.SubprocessProtocol, "cat"))
