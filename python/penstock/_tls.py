@@ -137,6 +137,8 @@ class Securing(LoopBase):
             beginning.cancel()
             resuming.cancel()
             raise
+        finally:
+            del waiter  # its exception's traceback holds this frame
         secured: asyncio.Transport | None = upgrade.protocol._app_transport
         return secured
 
