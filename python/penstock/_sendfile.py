@@ -9,6 +9,7 @@ Source: CPython 3.15, Doc/library/asyncio-eventloop.rst, "Transferring files".
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import io
 import os
@@ -147,7 +148,7 @@ class SendingFiles(Sockets):
         write: Callable[[memoryview], Awaitable[None]],
     ) -> int:
         """Read piece by piece in the executor; `write` has done with a piece when it returns."""
-        if offset:
+        if offset or hasattr(file, "seek"):
             file.seek(offset)
         block = memoryview(bytearray(min(count, block_size) if count else block_size))
         sent = 0
@@ -198,7 +199,8 @@ async def _send(
                 await writable()
         return sent
     finally:
-        if sent > 0:
+        # What os.sendfile() refuses may be a pipe, which has no position.
+        with contextlib.suppress(OSError):
             os.lseek(fd, offset + sent, os.SEEK_SET)
 
 
