@@ -310,7 +310,8 @@ bool TlsSession::flush_and_shut_down() noexcept {
     if (state_ != Phase::kFlushing) return true;
     if (is_app_reading_paused_ && !write_backlog()) return contain("Fatal error on SSL protocol");
     bool waits = !backlog_.empty() && (is_below_writing_paused_ || !has_eof_);
-    if (waits || state_ != Phase::kFlushing) return true;
+    if (state_ != Phase::kFlushing) return true;
+    if (waits) return limit_the_end();
     state_ = Phase::kShutdown;
     return shut_down();
 }
@@ -339,9 +340,21 @@ bool TlsSession::shut_down() noexcept {
 }
 
 bool TlsSession::shutdown_complete(PyObject* exception) noexcept {
+    if (exception == nullptr) return limit_the_end() && close_below();
     cancel_timer(shutdown_timer_);
-    if (exception != nullptr) return fatal_error(exception, "Fatal error on transport");
-    return close_below();
+    return fatal_error(exception, "Fatal error on transport");
+}
+
+// What is queued leaves first, which a peer that does not read can delay forever: asyncio bounds
+// that from 3.14.10 on, and so that nothing that older ones deliver is lost, not before.
+bool TlsSession::limit_the_end() noexcept {
+    constexpr unsigned long kBounded = 0x030e0a00;
+    if (Py_Version < kBounded) {
+        if (state_ == Phase::kShutdown) cancel_timer(shutdown_timer_);
+        return true;
+    }
+    return shutdown_timer_ ||
+           start_timer(shutdown_timer_, shutdown_timeout_.get(), "_check_shutdown_timeout");
 }
 
 bool TlsSession::shutdown_timed_out() noexcept {

@@ -120,6 +120,7 @@ private:
     bool flush_and_shut_down() noexcept;
     bool shut_down() noexcept;
     bool shutdown_complete(PyObject* exception) noexcept;
+    bool limit_the_end() noexcept;
     bool resume_soon() noexcept;
     bool fatal_error(PyObject* exception, const char* message) noexcept;
     bool contain(const char* message) noexcept;
