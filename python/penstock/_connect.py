@@ -1,7 +1,7 @@
 """create_connection and connect_accepted_socket; happy eyeballs (RFC 8305).
 
 Who closes a socket: until a transport exists, the code that created it; from then on the transport.
-A socket that the caller brought is left to the caller until then.
+A socket that the caller brought is left to the caller until then, before 3.14.8.
 
 Source: CPython 3.15, Doc/library/asyncio-eventloop.rst, "Opening network connections".
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
+import sys
 from asyncio.log import logger
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
@@ -20,6 +21,8 @@ from ._race import race
 from ._resolve import AddressInfo
 from ._sock import Sockets
 from ._tls import Securing, Tls, tls_of
+
+_CLOSES_WHAT_IT_IS_GIVEN = sys.version_info >= (3, 14, 8)
 
 _P = TypeVar("_P", bound=asyncio.BaseProtocol)
 
@@ -132,7 +135,8 @@ class Connecting(Sockets, Securing):
     ) -> tuple[asyncio.Transport, _P]:
         """A transport over a connected stream socket of any family, secured where `tls` is given.
 
-        A socket that is `ours` is closed where no transport comes to be.
+        A socket that is `ours` is closed where no transport comes to be, the caller's as well from
+        3.14.8 on, as in asyncio.
         """
         try:
             sock.setblocking(False)
@@ -145,12 +149,16 @@ class Connecting(Sockets, Securing):
         except BaseException:
             if ours:
                 self._discard(sock)
+            elif _CLOSES_WHAT_IT_IS_GIVEN:
+                sock.close()
             raise
         try:
             await waiter
         except BaseException:
             transport.close()
             raise
+        finally:
+            del waiter  # its exception's traceback holds this frame
         return transport, protocol
 
     async def _connect_to_host(
