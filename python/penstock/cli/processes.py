@@ -68,12 +68,27 @@ class _Installation:
         return exec, (_IN_CHILD, {})
 
 
+class _InstallingPath(list[str]):
+    """What a fork server gets of sys.path, as an expression in its command line.
+
+    Evaluated, it has taken over the server before that preloads the program: 3.13.8 and 3.14.1 were
+    the first to do so. Its children would else have what the program imported without penstock.
+    """
+
+    def __repr__(self) -> str:
+        return f"(exec({_IN_CHILD!r}, {{}}) or {super().__repr__()})"
+
+
 def _extend(spawn: Any) -> None:
     stock = spawn.get_preparation_data
 
     @functools.wraps(stock)
     def get_preparation_data(name: str) -> dict[str, Any]:
         data: dict[str, Any] = stock(name)
-        return {"penstock": _Installation(), **data} if is_installed() else data
+        if not is_installed():
+            return data
+        if name == "ignore":  # what forkserver calls it
+            return {**data, "sys_path": _InstallingPath(data["sys_path"])}
+        return {"penstock": _Installation(), **data}
 
     spawn.get_preparation_data = get_preparation_data
