@@ -15,6 +15,17 @@ def send(pair):
     return send
 
 
+@pytest.mark.asyncio_since(3, 14, 6)
+@pytest.mark.parametrize("offset", [0, 5, 9])
+async def test_where_the_file_stood_does_not_matter(pair, send, receive, offset):
+    file = io.BytesIO(b"some data")
+    file.seek(3)
+    assert await send(file, offset) == 9 - offset
+    assert file.tell() == 9
+    pair[0].close()
+    assert await receive(pair[1]) == b"some data"[offset:]
+
+
 @pytest.mark.parametrize(
     ("offset", "count", "start", "end"),
     [
