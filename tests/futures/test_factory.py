@@ -33,7 +33,7 @@ FACTORIES = {
 
 
 def is_apart(task_type):
-    """Whether asyncio's own answers leave these tasks out: from 3.14 on pure Python keeps its own."""
+    """Whether asyncio's own answers leave these out: since 3.14 pure Python keeps its own."""
     return sys.version_info >= (3, 14) and issubclass(task_type, tasks._PyTask)
 
 
