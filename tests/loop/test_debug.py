@@ -159,7 +159,8 @@ def test_slow_handles_are_logged_alike(how, records):
     stock, ours = both(scenario, records, SLOW)
     (line,) = slow(stock, "be_slow(")
     assert "created at" in line
-    assert slow(ours, "be_slow(") == [line]
+    # 3.14's call_soon_threadsafe() has a private class of its own.
+    assert slow(ours, "be_slow(") == [line.replace("<_ThreadSafeHandle ", "<Handle ")]
 
 
 def test_slow_steps_of_tasks_are_logged_alike(records):
