@@ -512,5 +512,5 @@ async def test_the_slot_for_extra_info_may_hold_anything(connect, recorder, extr
     protocol.transport._extra = extra
     assert protocol.transport.get_extra_info("cipher") == cipher is not None
     assert protocol.transport.get_extra_info("nothing", 1) == 1
-    protocol.transport.close()
+    protocol.transport.abort()
     await protocol.lost
