@@ -14,9 +14,13 @@ import pytest
 @pytest.fixture(autouse=True)
 def _handlers_are_put_back():
     kept = (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD, signal.SIGALRM)
+    # A process that a shell has put into the background ignores SIGINT.
+    started_with = signal.signal(signal.SIGINT, signal.default_int_handler)
     before = [signal.getsignal(sig) for sig in kept]
     yield
-    assert [signal.getsignal(sig) for sig in kept] == before
+    after = [signal.getsignal(sig) for sig in kept]
+    signal.signal(signal.SIGINT, started_with)
+    assert after == before
     assert wakeup_fd() == -1
 
 
