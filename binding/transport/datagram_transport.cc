@@ -88,12 +88,6 @@ PyGetSetDef attributes[] = {
     {"_protocol_paused", get_flag<&Transport::is_protocol_paused>, nullptr, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
-PyMemberDef members[] = {
-    {"max_size", T_PYSSIZET, offsetof(Transport, max_size), 0, "The most that is read at once."},
-    {"__dictoffset__", T_PYSSIZET, offsetof(Transport, dict), READONLY, nullptr},
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(Transport, weakrefs), READONLY, nullptr},
-    {nullptr, 0, 0, 0, nullptr}};
-
 PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("A transport over a datagram socket.")},
                        {Py_tp_dealloc, reinterpret_cast<void*>(transport_dealloc)},
                        {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
@@ -102,7 +96,7 @@ PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("A transport over a datagra
                        {Py_tp_repr, reinterpret_cast<void*>(transport_repr)},
                        {Py_tp_methods, methods},
                        {Py_tp_getset, attributes},
-                       {Py_tp_members, members},
+                       {Py_tp_members, reading_members},
                        {0, nullptr}};
 
 PyType_Spec spec = {"penstock._core.DatagramTransport", sizeof(DatagramTransport), 0,

@@ -169,13 +169,7 @@ PyGetSetDef write_attributes[] = {
     {"_protocol_paused", get_flag<&SocketTransport::is_protocol_paused>, nullptr, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
-PyMemberDef read_members[] = {
-    {"max_size", T_PYSSIZET, offsetof(Transport, max_size), 0, "The most that is read at once."},
-    {"__dictoffset__", T_PYSSIZET, offsetof(Transport, dict), READONLY, nullptr},
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(Transport, weakrefs), READONLY, nullptr},
-    {nullptr, 0, 0, 0, nullptr}};
-
-PyMemberDef write_members[] = {
+PyMemberDef members[] = {
     {"__dictoffset__", T_PYSSIZET, offsetof(Transport, dict), READONLY, nullptr},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(Transport, weakrefs), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
@@ -188,7 +182,7 @@ PyType_Slot read_slots[] = {{Py_tp_doc, const_cast<char*>("A transport that read
                             {Py_tp_repr, reinterpret_cast<void*>(repr<false>)},
                             {Py_tp_methods, read_methods},
                             {Py_tp_getset, read_attributes},
-                            {Py_tp_members, read_members},
+                            {Py_tp_members, reading_members},
                             {0, nullptr}};
 
 PyType_Slot write_slots[] = {{Py_tp_doc, const_cast<char*>("A transport that writes a pipe.")},
@@ -199,7 +193,7 @@ PyType_Slot write_slots[] = {{Py_tp_doc, const_cast<char*>("A transport that wri
                              {Py_tp_repr, reinterpret_cast<void*>(repr<true>)},
                              {Py_tp_methods, write_methods},
                              {Py_tp_getset, write_attributes},
-                             {Py_tp_members, write_members},
+                             {Py_tp_members, members},
                              {0, nullptr}};
 
 constexpr unsigned kFlags =

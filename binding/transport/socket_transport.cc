@@ -146,12 +146,6 @@ PyGetSetDef attributes[] = {
     {"_protocol_paused", get_flag<&SocketTransport::is_protocol_paused>, nullptr, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
-PyMemberDef members[] = {
-    {"max_size", T_PYSSIZET, offsetof(Transport, max_size), 0, "The most that is read at once."},
-    {"__dictoffset__", T_PYSSIZET, offsetof(Transport, dict), READONLY, nullptr},
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(Transport, weakrefs), READONLY, nullptr},
-    {nullptr, 0, 0, 0, nullptr}};
-
 PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("A stream transport over a TCP socket.")},
                        {Py_tp_dealloc, reinterpret_cast<void*>(transport_dealloc)},
                        {Py_tp_traverse, reinterpret_cast<void*>(transport_traverse)},
@@ -160,7 +154,7 @@ PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("A stream transport over a 
                        {Py_tp_repr, reinterpret_cast<void*>(transport_repr)},
                        {Py_tp_methods, methods},
                        {Py_tp_getset, attributes},
-                       {Py_tp_members, members},
+                       {Py_tp_members, reading_members},
                        {0, nullptr}};
 
 PyType_Spec spec = {"penstock._core.SocketTransport", sizeof(SocketTransport), 0,

@@ -7,11 +7,6 @@
 namespace penstock::py {
 namespace {
 
-bool put(PyObject* dict, const char* key, PyObject* value) noexcept {
-    Ref<> owned = Ref<>::steal(value);
-    return owned && PyDict_SetItemString(dict, key, owned.get()) == 0;
-}
-
 // Seconds of the loop's clock.
 double now(Loop* loop) noexcept {
     Ref<> time = Ref<>::steal(loop_time(object(loop), nullptr));
@@ -62,13 +57,12 @@ bool TlsSession::handshake() noexcept {
 }
 
 bool TlsSession::fill_extra() noexcept {
-    Ref<> extra = Ref<>::borrow(extra_.get());
-    if (!extra) return true;
+    if (!extra_) return true;
     PyObject* tls = sslobject_.get();
-    return put(extra.get(), "peercert", PyObject_CallMethod(tls, "getpeercert", nullptr)) &&
-           put(extra.get(), "cipher", PyObject_CallMethod(tls, "cipher", nullptr)) &&
-           put(extra.get(), "compression", PyObject_CallMethod(tls, "compression", nullptr)) &&
-           put(extra.get(), "ssl_object", Py_NewRef(tls));
+    return put_extra("peercert", PyObject_CallMethod(tls, "getpeercert", nullptr)) &&
+           put_extra("cipher", PyObject_CallMethod(tls, "cipher", nullptr)) &&
+           put_extra("compression", PyObject_CallMethod(tls, "compression", nullptr)) &&
+           put_extra("ssl_object", Py_NewRef(tls));
 }
 
 bool TlsSession::handshake_done() noexcept {

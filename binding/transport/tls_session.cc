@@ -29,11 +29,6 @@ Ref<> read_timeout(PyObject* given, const char* constant, const char* name) noex
     return {};
 }
 
-bool put(PyObject* dict, const char* key, PyObject* value) noexcept {
-    Ref<> owned = Ref<>::steal(value);
-    return owned && PyDict_SetItemString(dict, key, owned.get()) == 0;
-}
-
 }  // namespace
 
 TlsSession::TlsSession(TlsTransport* transport, Loop* loop, TlsLibrary* library) noexcept
@@ -104,7 +99,7 @@ bool TlsSession::set_up(const TlsOptions& options) noexcept {
     if (options.waiter != Py_None) waiter_ = Ref<>::borrow(options.waiter);
     if (!set_protocol(options.protocol)) return false;
     extra_ = Ref<>::steal(PyDict_New());
-    if (!extra_ || !put(extra_.get(), "sslcontext", Py_NewRef(context_.get()))) return false;
+    if (!extra_ || !put_extra("sslcontext", Py_NewRef(context_.get()))) return false;
     Py_XSETREF(transport_->extra, Py_NewRef(extra_.get()));
     return make_cipher(options);
 }
@@ -141,6 +136,13 @@ bool TlsSession::set_protocol(PyObject* protocol) noexcept {
     native_ = native_protocol(loop_->state, protocol);
     protocol_ = Ref<>::borrow(protocol);
     return true;
+}
+
+// Takes over `value`, which is nullptr where an exception is set.
+bool TlsSession::put_extra(const char* key, PyObject* value) noexcept {
+    Ref<> owned = Ref<>::steal(value);
+    Ref<> extra = Ref<>::borrow(extra_.get());  // the program's keys may forget it as well
+    return owned && (!extra || PyDict_SetItemString(extra.get(), key, owned.get()) == 0);
 }
 
 PyObject* TlsSession::extra_info(PyObject* name, PyObject* fallback) noexcept {

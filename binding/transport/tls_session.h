@@ -129,6 +129,7 @@ private:
     bool handshake() noexcept;
     bool handshake_done() noexcept;
     bool handshake_failed(PyObject* exception) noexcept;
+    bool put_extra(const char* key, PyObject* value) noexcept;
     bool fill_extra() noexcept;
     bool wake_waiter(PyObject* exception) noexcept;
     bool report_accepted(PyObject* exception) noexcept;

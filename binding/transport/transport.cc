@@ -144,6 +144,12 @@ PyObject* transport_start(PyObject* self, PyObject* waiter) {
     return nullptr;
 }
 
+PyMemberDef reading_members[] = {
+    {"max_size", T_PYSSIZET, offsetof(Transport, max_size), 0, "The most that is read at once."},
+    {"__dictoffset__", T_PYSSIZET, offsetof(Transport, dict), READONLY, nullptr},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Transport, weakrefs), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr}};
+
 // ---- methods ---------------------------------------------------------------------------------
 
 bool read_extra_info_arguments(PyObject* const* args, Py_ssize_t count, PyObject* names,

@@ -101,6 +101,8 @@ bool call_soon(Transport* transport, PyObject* callback, PyObject* argument) noe
 PyObject* watching_context(const Transport* transport) noexcept;
 // The transport begins: from CPython 3.15 on the context is its own. False with an exception set.
 bool take_context(Transport* transport) noexcept;
+// Of the types whose transports read.
+extern PyMemberDef reading_members[];
 PyObject* transport_start(PyObject* self, PyObject* waiter);
 // (name, default=None). False with TypeError set.
 bool read_extra_info_arguments(PyObject* const* args, Py_ssize_t count, PyObject* names,
