@@ -25,6 +25,19 @@ STEPS = 25
 BIG = bytes(1_000_000)
 
 
+def collect():
+    """Twice: on 3.15 what is reached from a coroutine that a first time closes outlives that time."""
+    gc.collect()
+    gc.collect()
+
+
+@pytest.fixture
+def own_errors_only(new_loop, monkeypatch):
+    """What asyncio's own `__del__` raises is not kept, since it keeps the transports."""
+    if new_loop is not penstock.new_event_loop:
+        monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+
+
 class Tcp:
     async def listen(self, factory):
         loop = asyncio.get_running_loop()
@@ -313,7 +326,7 @@ def place(request, tmp_path, new_loop):
 
 
 @pytest.mark.parametrize("seed", range(ORDERS))
-def test_in_any_order(seed, place, new_loop):
+def test_in_any_order(seed, place, new_loop, own_errors_only):
     async def main():
         world = World(seed, place)
         async with asyncio.timeout(60):
@@ -327,15 +340,13 @@ def test_in_any_order(seed, place, new_loop):
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         transports = runner.run(main())
-        gc.collect()
+        collect()
         assert transports
         assert not any(transport() for transport in transports)
 
 
-# On asyncio a coroutine that waits for its connection can't even be collected in silence.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("seed", range(ORDERS))
-def test_the_loop_first(seed, place, new_loop):
+def test_the_loop_first(seed, place, new_loop, own_errors_only):
     """The loop is closed at some point, with everything else as it happens to be."""
 
     async def main(world):
@@ -369,7 +380,7 @@ def test_the_loop_first(seed, place, new_loop):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is not closed says so
         left = live()
-        gc.collect()
+        collect()
     assert not any(each() for each in left)
 
 
