@@ -91,9 +91,11 @@ PyObject* shown_callback(State* state, PyObject* callback, PyObject* context) no
 }
 
 PyMethodDef methods[] = {
-    {"set_result", future_set_result, METH_O, "Mark the future done and set its result."},
-    {"result", future_result_method, METH_NOARGS, "Return the result this future represents."},
-    {"done", future_done, METH_NOARGS, "Return True if the future is done."},
+    {"set_result", future_set_result, METH_O,
+     "set_result($self, result, /)\n--\n\nMark the future done and set its result."},
+    {"result", future_result_method, METH_NOARGS,
+     "result($self)\n--\n\nReturn the result this future represents."},
+    {"done", future_done, METH_NOARGS, "done($self)\n--\n\nReturn True if the future is done."},
     {nullptr, nullptr, 0, nullptr}};
 
 PyGetSetDef attributes[] = {{"_callbacks", future_callbacks, nullptr, nullptr, nullptr},

@@ -5,6 +5,7 @@
 
 #include "futures/future.h"
 #include "loop/loop.h"
+#include "py/arguments.h"
 #include "py/trashcan.h"
 #include "py/types.h"
 
@@ -211,19 +212,10 @@ PyObject* call(PyObject* self, PyObject*, PyObject*) {
 PyObject* cancel(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     State* state = state_of_type(Py_TYPE(self));
     if (state == nullptr) return nullptr;
-    PyObject* message = count > 0 ? args[0] : Py_None;
-    if (count > 1) {
-        PyErr_Format(PyExc_TypeError, "cancel() takes at most 1 argument (%zd given)", count);
-        return nullptr;
-    }
-    Keywords keywords(args, count, names);
-    for (Py_ssize_t i = 0; i < keywords.count(); ++i) {
-        if (!keywords.is(i, state->str_msg)) {
-            unexpected_keyword("cancel", keywords.name(i));
-            return nullptr;
-        }
-        message = keywords.value(i);
-    }
+    static constexpr const char* kNames[] = {"msg"};
+    PyObject* given[] = {Py_None};
+    if (!bind({"cancel", kNames, 1, 0}, args, count, names, given)) return nullptr;
+    PyObject* message = given[0];
     Task* task = as_task(self);
     if (task->loop == nullptr) {
         PyErr_SetString(PyExc_RuntimeError, "Task object is not initialized.");
@@ -257,10 +249,13 @@ PyObject* get_context(PyObject* self, PyObject*) {
 
 PyMethodDef methods[] = {
     {"cancel", method(cancel), kFast,
-     "Request that this task cancel itself (see asyncio.Task.cancel)."},
-    {"result", future_result_method, METH_NOARGS, "Return the result of the task's coroutine."},
-    {"done", future_done, METH_NOARGS, "Return True if the task is done."},
-    {"get_context", get_context, METH_NOARGS, "The contextvars.Context that the task runs in."},
+     "cancel($self, msg=None)\n--\n\nRequest that this task cancel itself (see "
+     "asyncio.Task.cancel)."},
+    {"result", future_result_method, METH_NOARGS,
+     "result($self)\n--\n\nReturn the result of the task's coroutine."},
+    {"done", future_done, METH_NOARGS, "done($self)\n--\n\nReturn True if the task is done."},
+    {"get_context", get_context, METH_NOARGS,
+     "get_context($self)\n--\n\nThe contextvars.Context that the task runs in."},
     {nullptr, nullptr, 0, nullptr}};
 
 PyGetSetDef attributes[] = {{"_callbacks", future_callbacks, nullptr, nullptr, nullptr},

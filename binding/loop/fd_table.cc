@@ -1,10 +1,11 @@
 #include "loop/fd_table.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <new>
 
 #include "futures/future.h"
-#include "py/types.h"
+#include "py/arguments.h"
 #include "transport/network.h"
 #include "transport/pipe_transport.h"
 
@@ -219,23 +220,22 @@ int fd_of(PyObject* file) noexcept {
 
 namespace {
 
-PyObject* add(PyObject* self, PyObject* const* args, Py_ssize_t count, Ready direction,
-              const char* function) noexcept {
+PyObject* add(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names,
+              Ready direction, const char* function) noexcept {
+    static constexpr const char* kNames[] = {"fd", "callback"};
     Loop* loop = as_loop(self);
-    if (count < 2) {
-        PyErr_Format(PyExc_TypeError, "%s() missing %zd required positional argument%s", function,
-                     2 - count, count == 1 ? "" : "s");
-        return nullptr;
-    }
-    Ref<> free = Ref<>::steal(loop_ensure_fd_no_transport(self, args[0]));
+    PyObject* given[] = {nullptr, nullptr};  // file, callback
+    if (!bind({function, kNames, 2, 2, true}, args, count, names, given)) return nullptr;
+    Ref<> free = Ref<>::steal(loop_ensure_fd_no_transport(self, given[0]));
     if (!free) return nullptr;
     if (!check_open(loop)) return nullptr;
-    int fd = fd_of(args[0]);
+    int fd = fd_of(given[0]);
     if (fd < 0) return nullptr;
+    Py_ssize_t rest = std::max<Py_ssize_t>(count - 2, 0);
     Ref<Handle> handle =
-        Ref<Handle>::steal(new_handle(loop, args[1], args + 2, count - 2, nullptr));
+        Ref<Handle>::steal(new_handle(loop, given[1], args + count - rest, rest, nullptr));
     // Again: fileno() may have closed it.
-    if (!handle || !check_open(loop) || !loop->fds->add(fd, args[0], direction, handle.release()))
+    if (!handle || !check_open(loop) || !loop->fds->add(fd, given[0], direction, handle.release()))
         return nullptr;
     Py_RETURN_NONE;
 }
@@ -266,11 +266,13 @@ PyObject* wait(PyObject* self, PyObject* file, Ready direction) noexcept {
 
 }  // namespace
 
-PyObject* loop_add_reader(PyObject* self, PyObject* const* args, Py_ssize_t count) {
-    return add(self, args, count, Ready::kRead, "add_reader");
+PyObject* loop_add_reader(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                          PyObject* names) {
+    return add(self, args, count, names, Ready::kRead, "add_reader");
 }
-PyObject* loop_add_writer(PyObject* self, PyObject* const* args, Py_ssize_t count) {
-    return add(self, args, count, Ready::kWrite, "add_writer");
+PyObject* loop_add_writer(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                          PyObject* names) {
+    return add(self, args, count, names, Ready::kWrite, "add_writer");
 }
 PyObject* loop_remove_reader(PyObject* self, PyObject* file) {
     return remove(self, file, Ready::kRead);

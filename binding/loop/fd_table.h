@@ -80,8 +80,8 @@ private:
 // The fd behind an int or an object with fileno(); -1 with ValueError or TypeError set.
 int fd_of(PyObject* file) noexcept;
 
-PyObject* loop_add_reader(PyObject* self, PyObject* const* args, Py_ssize_t count);
-PyObject* loop_add_writer(PyObject* self, PyObject* const* args, Py_ssize_t count);
+PyObject* loop_add_reader(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
+PyObject* loop_add_writer(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
 PyObject* loop_remove_reader(PyObject* self, PyObject* file);
 PyObject* loop_remove_writer(PyObject* self, PyObject* file);
 PyObject* loop_wait_readable(PyObject* self, PyObject* fd);

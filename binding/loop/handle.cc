@@ -311,16 +311,23 @@ Py_hash_t hash(PyObject* self) {
 }
 
 PyMethodDef methods[] = {
-    {"cancel", cancel, METH_NOARGS, "Cancel the callback; it will not be called."},
-    {"cancelled", cancelled, METH_NOARGS, "Whether the callback has been cancelled."},
-    {"get_context", get_context, METH_NOARGS, "The contextvars.Context that the callback runs in."},
+    {"cancel", cancel, METH_NOARGS,
+     "cancel($self)\n--\n\nCancel the callback; it will not be called."},
+    {"cancelled", cancelled, METH_NOARGS,
+     "cancelled($self)\n--\n\nWhether the callback has been cancelled."},
+    {"get_context", get_context, METH_NOARGS,
+     "get_context($self)\n--\n\nThe contextvars.Context that the callback runs in."},
     {nullptr, nullptr, 0, nullptr}};
 
 PyMethodDef timer_methods[] = {
-    {"cancel", cancel, METH_NOARGS, "Cancel the callback; it will not be called."},
-    {"cancelled", cancelled, METH_NOARGS, "Whether the callback has been cancelled."},
-    {"get_context", get_context, METH_NOARGS, "The contextvars.Context that the callback runs in."},
-    {"when", when, METH_NOARGS, "When the callback is due, in seconds of loop.time()."},
+    {"cancel", cancel, METH_NOARGS,
+     "cancel($self)\n--\n\nCancel the callback; it will not be called."},
+    {"cancelled", cancelled, METH_NOARGS,
+     "cancelled($self)\n--\n\nWhether the callback has been cancelled."},
+    {"get_context", get_context, METH_NOARGS,
+     "get_context($self)\n--\n\nThe contextvars.Context that the callback runs in."},
+    {"when", when, METH_NOARGS,
+     "when($self)\n--\n\nWhen the callback is due, in seconds of loop.time()."},
     {nullptr, nullptr, 0, nullptr}};
 
 // `__class__`: isinstance(handle, asyncio.Handle) holds, without the 80 bytes of its slots.

@@ -13,6 +13,7 @@
 #include "loop/fd_table.h"
 #include "loop/handle.h"
 #include "loop/sleep.h"
+#include "py/arguments.h"
 #include "py/types.h"
 #include "reactor/epoll/epoll_backend.h"
 #include "transport/methods.h"
@@ -196,21 +197,21 @@ PyObject* signal_fd(PyObject* self, PyObject*) {
 // A signature first, for inspect.signature() and help().
 PyMethodDef methods[] = {
     {"call_soon", method(loop_call_soon), kFast,
-     "call_soon($self, callback, /, *args, context=None)\n--\n\n"
+     "call_soon($self, callback, *args, context=None)\n--\n\n"
      "Call `callback(*args)` in the next turn of the loop; return a Handle, which can be "
      "cancelled.\n\n"
      "It runs in `context`, or in a copy of the current one. Raises RuntimeError if the loop is\n"
      "closed, and in debug mode for a thread that is not the loop's; there TypeError for a\n"
      "coroutine and for what cannot be called."},
     {"call_soon_threadsafe", method(loop_call_soon_threadsafe), kFast,
-     "call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\n"
+     "call_soon_threadsafe($self, callback, *args, context=None)\n--\n\n"
      "As call_soon(), from any thread; the loop wakes up for it."},
     {"call_later", method(loop_call_later), kFast,
-     "call_later($self, delay, callback, /, *args, context=None)\n--\n\n"
+     "call_later($self, delay, callback, *args, context=None)\n--\n\n"
      "Call `callback(*args)` after `delay` seconds; return a TimerHandle. Raises as call_soon() "
      "does."},
     {"call_at", method(loop_call_at), kFast,
-     "call_at($self, when, callback, /, *args, context=None)\n--\n\n"
+     "call_at($self, when, callback, *args, context=None)\n--\n\n"
      "Call `callback(*args)` at `when`, in seconds of time(); return a TimerHandle.\n\n"
      "Of two with one time the first scheduled is called first. Raises as call_soon() does."},
     {"time", loop_time, METH_NOARGS,
@@ -224,8 +225,9 @@ PyMethodDef methods[] = {
      "Schedule a coroutine; return its Task.\n\n"
      "It runs in `context`, or in a copy of the current one. `kwargs` are the task's, as\n"
      "`eager_start`, or the task factory's. Raises RuntimeError if the loop is closed."},
-    {"set_task_factory", loop_set_task_factory, METH_O,
-     "set_task_factory($self, factory, /)\n--\n\n"
+    {"set_task_factory", method(one_argument<"set_task_factory", "factory", loop_set_task_factory>),
+     kFast,
+     "set_task_factory($self, factory)\n--\n\n"
      "Have create_task() call `factory(loop, coro, **kwargs)`, or make a Task for None.\n\n"
      "Raises TypeError if it cannot be called."},
     {"get_task_factory", loop_get_task_factory, METH_NOARGS,
@@ -238,23 +240,23 @@ PyMethodDef methods[] = {
     {"is_closed", is_closed, METH_NOARGS,
      "is_closed($self)\n--\n\nWhether the loop has been closed."},
     {"get_debug", get_debug, METH_NOARGS, "get_debug($self)\n--\n\nWhether debug mode is on."},
-    {"set_debug", set_debug, METH_O,
-     "set_debug($self, enabled, /)\n--\n\nTurn debug mode on or off."},
-    {"add_reader", method(loop_add_reader), METH_FASTCALL,
-     "add_reader($self, fd, callback, /, *args)\n--\n\n"
+    {"set_debug", method(one_argument<"set_debug", "enabled", set_debug>), kFast,
+     "set_debug($self, enabled)\n--\n\nTurn debug mode on or off."},
+    {"add_reader", method(loop_add_reader), kFast,
+     "add_reader($self, fd, callback, *args)\n--\n\n"
      "Call `callback(*args)` whenever `fd` can be read; replaces an earlier reader.\n\n"
      "`fd` is a descriptor, or an object with fileno(). Raises ValueError for what is neither,\n"
      "RuntimeError where a transport uses it or the loop is closed, PermissionError for a file "
      "that\n"
      "epoll cannot watch, such as one on a disk."},
-    {"add_writer", method(loop_add_writer), METH_FASTCALL,
-     "add_writer($self, fd, callback, /, *args)\n--\n\n"
+    {"add_writer", method(loop_add_writer), kFast,
+     "add_writer($self, fd, callback, *args)\n--\n\n"
      "Call `callback(*args)` whenever `fd` can be written; else as add_reader()."},
-    {"remove_reader", loop_remove_reader, METH_O,
-     "remove_reader($self, fd, /)\n--\n\n"
+    {"remove_reader", method(one_argument<"remove_reader", "fd", loop_remove_reader>), kFast,
+     "remove_reader($self, fd)\n--\n\n"
      "Undo add_reader(); whether there was one. Raises RuntimeError where a transport uses it."},
-    {"remove_writer", loop_remove_writer, METH_O,
-     "remove_writer($self, fd, /)\n--\n\n"
+    {"remove_writer", method(one_argument<"remove_writer", "fd", loop_remove_writer>), kFast,
+     "remove_writer($self, fd)\n--\n\n"
      "Undo add_writer(); whether there was one. Raises RuntimeError where a transport uses it."},
     {"_run", loop_run, METH_NOARGS, nullptr},
     {"_close", close, METH_NOARGS, nullptr},

@@ -1,45 +1,72 @@
 // call_soon() and its like.
+#include <algorithm>
 #include <cstddef>
+#include <string_view>
 
 #include "futures/future.h"
 #include "loop/clock.h"
 #include "loop/handle.h"
 #include "loop/loop.h"
+#include "py/arguments.h"
 #include "py/types.h"
 
 namespace penstock::py {
 namespace {
 
 struct Call {
+    PyObject* when;  // of call_later() and call_at()
     PyObject* callback;
     PyObject* const* args;
     Py_ssize_t count;
     PyObject* context;  // borrowed; nullptr for none
 };
 
-// Reads (…leading, callback, *args, context=None).
+// (callback, *args, context=None), with a time in front where `leading` is 1: whatever else than
+// callback and arguments by position, and the context by name.
+bool bind_call(const char* function, Py_ssize_t leading, PyObject* const* args, Py_ssize_t count,
+               PyObject* names, Call& call) noexcept {
+    bool is_delay = std::string_view(function) == "call_later";
+    const char* const known[] = {is_delay ? "delay" : "when", "callback", "context"};
+    PyObject* values[] = {nullptr, nullptr, nullptr};
+    auto skipped = static_cast<std::size_t>(1 - leading);
+    if (!bind({function, std::span(known).subspan(skipped), leading + 1, leading + 1, true}, args,
+              count, names, std::span(values).subspan(skipped)))
+        return false;
+    Py_ssize_t rest = std::max<Py_ssize_t>(count - leading - 1, 0);
+    call = {values[0], values[1], args + count - rest, rest, values[2]};
+    return true;
+}
+
 bool read_call(Loop* loop, const char* function, Py_ssize_t leading, PyObject* const* args,
                Py_ssize_t count, PyObject* names, Call& call) noexcept {
-    if (count <= leading) [[unlikely]] {
-        PyErr_Format(PyExc_TypeError, "%s() missing %zd required positional argument%s", function,
-                     leading + 1 - count, leading + 1 - count == 1 ? "" : "s");
+    if (count > leading && names == nullptr) [[likely]] {
+        call = {args[0], args[leading], args + leading + 1, count - leading - 1, nullptr};
+    } else if (count > leading && keyword_count(names) == 1 &&
+               PyTuple_GET_ITEM(names, 0) == loop->state->str_context) {
+        call = {args[0], args[leading], args + leading + 1, count - leading - 1, args[count]};
+    } else if (!bind_call(function, leading, args, count, names, call)) {
         return false;
     }
-    call = {args[leading], args + leading + 1, count - leading - 1, nullptr};
-    if (names != nullptr) {
-        Keywords keywords(args, count, names);
-        for (Py_ssize_t i = 0; i < keywords.count(); ++i) {
-            if (!keywords.is(i, loop->state->str_context))
-                return unexpected_keyword(function, keywords.name(i));
-            call.context = keywords.value(i);
-        }
-        if (call.context != nullptr && call.context != Py_None && !is_context(call.context)) {
-            PyErr_Format(PyExc_TypeError, "%s(): context must be a contextvars.Context, not %.200s",
-                         function, Py_TYPE(call.context)->tp_name);
-            return false;
-        }
+    if (call.context != nullptr && call.context != Py_None && !is_context(call.context))
+        [[unlikely]] {
+        PyErr_Format(PyExc_TypeError, "%s(): context must be a contextvars.Context, not %.200s",
+                     function, Py_TYPE(call.context)->tp_name);
+        return false;
     }
-    return check_open(loop);
+    return true;
+}
+
+// The same with a time in front.
+bool read_timed_call(Loop* loop, const char* function, const char* no_none, PyObject* const* args,
+                     Py_ssize_t count, PyObject* names, Call& call, double& when) noexcept {
+    if (!read_call(loop, function, 1, args, count, names, call)) return false;
+    if (call.when == Py_None) {
+        PyErr_SetString(PyExc_TypeError, no_none);
+        return false;
+    }
+    if (!check_open(loop)) return false;
+    when = PyFloat_AsDouble(call.when);
+    return when != -1.0 || !PyErr_Occurred();
 }
 
 // asyncio's checks of debug mode.
@@ -124,7 +151,8 @@ bool check_thread_in_debug(Loop* loop) noexcept {
 PyObject* loop_call_soon(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     Loop* loop = as_loop(self);
     Call call;
-    if (!read_call(loop, "call_soon", 0, args, count, names, call) || !check_thread(loop))
+    if (!read_call(loop, "call_soon", 0, args, count, names, call) || !check_open(loop) ||
+        !check_thread(loop))
         return nullptr;
     if (is_wake(loop, call)) [[unlikely]] {
         as_task(call.callback)->record.waker = current_task_id(loop);
@@ -140,7 +168,8 @@ PyObject* loop_call_soon_threadsafe(PyObject* self, PyObject* const* args, Py_ss
                                     PyObject* names) {
     Loop* loop = as_loop(self);
     Call call;
-    if (!read_call(loop, "call_soon_threadsafe", 0, args, count, names, call)) return nullptr;
+    if (!read_call(loop, "call_soon_threadsafe", 0, args, count, names, call) || !check_open(loop))
+        return nullptr;
     if (loop->is_debug && !check_callback(loop, "call_soon_threadsafe", call.callback))
         return nullptr;
     // The context is that of this thread, not of the loop's.
@@ -159,14 +188,11 @@ PyObject* loop_call_soon_threadsafe(PyObject* self, PyObject* const* args, Py_ss
 PyObject* loop_call_later(PyObject* self, PyObject* const* args, Py_ssize_t count,
                           PyObject* names) {
     Loop* loop = as_loop(self);
-    if (count > 0 && args[0] == Py_None) {
-        PyErr_SetString(PyExc_TypeError, "delay must not be None");
-        return nullptr;
-    }
     Call call;
-    if (!read_call(loop, "call_later", 1, args, count, names, call)) return nullptr;
-    double delay = PyFloat_AsDouble(args[0]);
-    if (delay == -1.0 && PyErr_Occurred()) return nullptr;
+    double delay;
+    if (!read_timed_call(loop, "call_later", "delay must not be None", args, count, names, call,
+                         delay))
+        return nullptr;
     // asyncio's call_later() leaves the check to call_at(), which names itself.
     if (loop->is_debug) [[unlikely]]
         if (!check_thread(loop) || !check_callback(loop, "call_at", call.callback)) return nullptr;
@@ -177,14 +203,10 @@ PyObject* loop_call_later(PyObject* self, PyObject* const* args, Py_ssize_t coun
 
 PyObject* loop_call_at(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     Loop* loop = as_loop(self);
-    if (count > 0 && args[0] == Py_None) {
-        PyErr_SetString(PyExc_TypeError, "when cannot be None");
-        return nullptr;
-    }
     Call call;
-    if (!read_call(loop, "call_at", 1, args, count, names, call)) return nullptr;
-    double when = PyFloat_AsDouble(args[0]);
-    if (when == -1.0 && PyErr_Occurred()) return nullptr;
+    double when;
+    if (!read_timed_call(loop, "call_at", "when cannot be None", args, count, names, call, when))
+        return nullptr;
     if (loop->is_debug) [[unlikely]]
         if (!check_thread(loop) || !check_callback(loop, "call_at", call.callback)) return nullptr;
     return start_timer(loop, when, call);

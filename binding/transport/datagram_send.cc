@@ -4,7 +4,7 @@
 
 #include "loop/slow_call.h"
 #include "net/socket.h"
-#include "py/types.h"
+#include "py/arguments.h"
 #include "transport/datagram_transport.h"
 #include "transport/network.h"
 #include "transport/sockaddr.h"
@@ -131,37 +131,15 @@ bool check_remote(const DatagramTransport* transport, PyObject*& object) noexcep
     return true;
 }
 
-bool read_arguments(PyObject* const* args, Py_ssize_t count, PyObject* names, PyObject*& data,
-                    PyObject*& address) noexcept {
-    if (count > 2) {
-        PyErr_Format(PyExc_TypeError,
-                     "sendto() takes from 2 to 3 positional arguments but %zd were given",
-                     count + 1);
-        return false;
-    }
-    if (count > 0) data = args[0];
-    if (count > 1) address = args[1];
-    Keywords given(args, count, names);
-    for (Py_ssize_t i = 0; i < given.count(); ++i) {
-        if (PyUnicode_CompareWithASCIIString(given.name(i), "data") == 0 && count < 1)
-            data = given.value(i);
-        else if (PyUnicode_CompareWithASCIIString(given.name(i), "addr") == 0 && count < 2)
-            address = given.value(i);
-        else
-            return unexpected_keyword("sendto", given.name(i));
-    }
-    if (data == nullptr)
-        PyErr_SetString(PyExc_TypeError, "sendto() missing 1 required positional argument: 'data'");
-    return data != nullptr;
-}
-
 }  // namespace
 
 PyObject* transport_sendto(PyObject* self, PyObject* const* args, Py_ssize_t count,
                            PyObject* names) {
     DatagramTransport* transport = as_datagram_transport(self);
-    PyObject *data = nullptr, *address = Py_None;
-    if (!read_arguments(args, count, names, data, address)) return nullptr;
+    static constexpr const char* kNames[] = {"data", "addr"};
+    PyObject* given[] = {nullptr, Py_None};
+    if (!bind({"sendto", kNames, 2, 1}, args, count, names, given)) return nullptr;
+    auto [data, address] = given;
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) [[unlikely]]
         return PyErr_Format(PyExc_TypeError, "data argument must be a bytes-like object, not '%s'",
                             Py_TYPE(data)->tp_name);

@@ -1,7 +1,7 @@
 // Flow control: pause_writing() above the high-water mark, resume_writing() at the low one.
 #include <limits>
 
-#include "py/types.h"
+#include "py/arguments.h"
 #include "transport/network.h"
 #include "transport/transport.h"
 
@@ -123,21 +123,10 @@ PyObject* transport_get_write_buffer_limits(PyObject* self, PyObject*) {
 
 bool parse_limits(const char* function, PyObject* const* args, Py_ssize_t count, PyObject* names,
                   std::size_t default_high, std::size_t& high, std::size_t& low) noexcept {
-    Ref<> limits[] = {Ref<>::borrow(Py_None), Ref<>::borrow(Py_None)};  // high, low
-    if (count > 2) {
-        PyErr_Format(PyExc_TypeError,
-                     "%s() takes from 1 to 3 positional arguments but %zd were given", function,
-                     count + 1);
-        return false;
-    }
-    for (Py_ssize_t i = 0; i < count; ++i) limits[i] = Ref<>::borrow(args[i]);
-    Keywords given(args, count, names);
-    for (Py_ssize_t i = 0; i < given.count(); ++i) {
-        bool is_low = PyUnicode_CompareWithASCIIString(given.name(i), "low") == 0;
-        if (!is_low && PyUnicode_CompareWithASCIIString(given.name(i), "high") != 0)
-            return unexpected_keyword(function, given.name(i));
-        limits[is_low] = Ref<>::borrow(given.value(i));
-    }
+    static constexpr const char* kNames[] = {"high", "low"};
+    PyObject* given[] = {Py_None, Py_None};
+    if (!bind({function, kNames, 2, 0}, args, count, names, given)) return false;
+    Ref<> limits[] = {Ref<>::borrow(given[0]), Ref<>::borrow(given[1])};
     return complete_limits(limits[0], limits[1], default_high) &&
            read_limit(limits[0].get(), high) && read_limit(limits[1].get(), low);
 }

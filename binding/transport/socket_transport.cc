@@ -5,6 +5,7 @@
 #include "loop/fd_table.h"
 #include "loop/slow_call.h"
 #include "net/socket.h"
+#include "py/arguments.h"
 #include "py/types.h"
 #include "transport/acceptor.h"
 #include "transport/datagram_transport.h"
@@ -101,29 +102,39 @@ namespace {
 PyObject* get_eof(PyObject* self, void*) { return PyBool_FromLong(as_transport(self)->has_eof); }
 
 PyMethodDef methods[] = {
-    {"write", transport_write, METH_O, "Send bytes; what the socket doesn't take is queued."},
-    {"writelines", transport_writelines, METH_O, "Send several pieces of bytes at once."},
+    {"write", method(one_argument<"write", "data", transport_write>), kFast,
+     "write($self, data)\n--\n\nSend bytes; what the socket doesn't take is queued."},
+    {"writelines", method(one_argument<"writelines", "list_of_data", transport_writelines>), kFast,
+     "writelines($self, list_of_data)\n--\n\nSend several pieces of bytes at once."},
     {"write_eof", transport_write_eof, METH_NOARGS,
-     "Close the write side once the queue has drained."},
-    {"can_write_eof", transport_can_write_eof, METH_NOARGS, "True."},
-    {"close", transport_close, METH_NOARGS, "Close the connection once the queue has drained."},
+     "write_eof($self)\n--\n\nClose the write side once the queue has drained."},
+    {"can_write_eof", transport_can_write_eof, METH_NOARGS, "can_write_eof($self)\n--\n\nTrue."},
+    {"close", transport_close, METH_NOARGS,
+     "close($self)\n--\n\nClose the connection once the queue has drained."},
     {"abort", transport_abort, METH_NOARGS,
-     "Close the connection at once; what is queued is lost."},
+     "abort($self)\n--\n\nClose the connection at once; what is queued is lost."},
     {"is_closing", transport_is_closing, METH_NOARGS,
-     "Whether the transport is closed or being closed."},
-    {"is_reading", transport_is_reading, METH_NOARGS, "Whether data is received."},
+     "is_closing($self)\n--\n\nWhether the transport is closed or being closed."},
+    {"is_reading", transport_is_reading, METH_NOARGS,
+     "is_reading($self)\n--\n\nWhether data is received."},
     {"pause_reading", transport_pause_reading, METH_NOARGS,
-     "Receive nothing until resume_reading()."},
-    {"resume_reading", transport_resume_reading, METH_NOARGS, "Receive again."},
+     "pause_reading($self)\n--\n\nReceive nothing until resume_reading()."},
+    {"resume_reading", transport_resume_reading, METH_NOARGS,
+     "resume_reading($self)\n--\n\nReceive again."},
     {"get_extra_info", method(transport_get_extra_info), kFast,
-     "Optional information: socket, sockname, peername."},
-    {"set_protocol", transport_set_protocol, METH_O, "Change who is told of what happens."},
-    {"get_protocol", transport_get_protocol, METH_NOARGS, "Who is told of what happens."},
+     "get_extra_info($self, name, default=None)\n--\n\nOptional information: socket, sockname, "
+     "peername."},
+    {"set_protocol", method(one_argument<"set_protocol", "protocol", transport_set_protocol>),
+     kFast, "set_protocol($self, protocol)\n--\n\nChange who is told of what happens."},
+    {"get_protocol", transport_get_protocol, METH_NOARGS,
+     "get_protocol($self)\n--\n\nWho is told of what happens."},
     {"get_write_buffer_size", transport_get_write_buffer_size, METH_NOARGS,
-     "Bytes that are queued."},
-    {"get_write_buffer_limits", transport_get_write_buffer_limits, METH_NOARGS, "(low, high)"},
+     "get_write_buffer_size($self)\n--\n\nBytes that are queued."},
+    {"get_write_buffer_limits", transport_get_write_buffer_limits, METH_NOARGS,
+     "get_write_buffer_limits($self)\n--\n\n(low, high)"},
     {"set_write_buffer_limits", method(transport_set_write_buffer_limits), kFast,
-     "Set the marks of flow control, in bytes."},
+     "set_write_buffer_limits($self, high=None, low=None)\n--\n\nSet the marks of flow control, in "
+     "bytes."},
     {"_start", transport_start, METH_O, nullptr},
     {"_call_connection_lost", transport_call_connection_lost, METH_O, nullptr},
     {"_force_close", transport_force_close, METH_O, nullptr},

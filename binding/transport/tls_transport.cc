@@ -2,6 +2,7 @@
 
 #include <new>
 
+#include "py/arguments.h"
 #include "py/types.h"
 #include "transport/methods.h"
 #include "transport/socket_transport.h"
@@ -209,32 +210,49 @@ void dealloc(PyObject* self) {
 }
 
 PyMethodDef methods[] = {
-    {"write", write, METH_O, "Encrypt and send; what the connection doesn't take is queued."},
-    {"writelines", writelines, METH_O, "The same for several pieces of bytes at once."},
-    {"write_eof", write_eof, METH_NOARGS, "Raises NotImplementedError, as in asyncio."},
-    {"can_write_eof", can_write_eof, METH_NOARGS, "False."},
-    {"close", close, METH_NOARGS, "Close the connection once what is queued has left."},
-    {"abort", abort, METH_NOARGS, "Close the connection at once; what is queued is lost."},
-    {"is_closing", is_closing, METH_NOARGS, "Whether the transport is closed or being closed."},
-    {"is_reading", is_reading, METH_NOARGS, "Whether data is received."},
-    {"pause_reading", pause_reading, METH_NOARGS, "Receive nothing until resume_reading()."},
-    {"resume_reading", resume_reading, METH_NOARGS, "Receive again."},
+    {"write", method(one_argument<"write", "data", write>), kFast,
+     "write($self, data)\n--\n\nEncrypt and send; what the connection doesn't take is queued."},
+    {"writelines", method(one_argument<"writelines", "list_of_data", writelines>), kFast,
+     "writelines($self, list_of_data)\n--\n\nThe same for several pieces of bytes at once."},
+    {"write_eof", write_eof, METH_NOARGS,
+     "write_eof($self)\n--\n\nRaises NotImplementedError, as in asyncio."},
+    {"can_write_eof", can_write_eof, METH_NOARGS, "can_write_eof($self)\n--\n\nFalse."},
+    {"close", close, METH_NOARGS,
+     "close($self)\n--\n\nClose the connection once what is queued has left."},
+    {"abort", abort, METH_NOARGS,
+     "abort($self)\n--\n\nClose the connection at once; what is queued is lost."},
+    {"is_closing", is_closing, METH_NOARGS,
+     "is_closing($self)\n--\n\nWhether the transport is closed or being closed."},
+    {"is_reading", is_reading, METH_NOARGS, "is_reading($self)\n--\n\nWhether data is received."},
+    {"pause_reading", pause_reading, METH_NOARGS,
+     "pause_reading($self)\n--\n\nReceive nothing until resume_reading()."},
+    {"resume_reading", resume_reading, METH_NOARGS, "resume_reading($self)\n--\n\nReceive again."},
     {"get_extra_info", method(get_extra_info), kFast,
-     "Optional information: sslcontext, ssl_object, peercert, cipher, compression, and what the "
+     "get_extra_info($self, name, default=None)\n--\n\nOptional information: sslcontext, "
+     "ssl_object, peercert, cipher, compression, and what the "
      "transport below knows."},
-    {"set_protocol", set_protocol, METH_O, "Change who is told of what happens."},
-    {"get_protocol", get_protocol, METH_NOARGS, "Who is told of what happens."},
-    {"get_write_buffer_size", get_write_buffer_size, METH_NOARGS, "Bytes that are queued."},
-    {"get_write_buffer_limits", get_write_buffer_limits, METH_NOARGS, "(low, high)"},
+    {"set_protocol", method(one_argument<"set_protocol", "protocol", set_protocol>), kFast,
+     "set_protocol($self, protocol)\n--\n\nChange who is told of what happens."},
+    {"get_protocol", get_protocol, METH_NOARGS,
+     "get_protocol($self)\n--\n\nWho is told of what happens."},
+    {"get_write_buffer_size", get_write_buffer_size, METH_NOARGS,
+     "get_write_buffer_size($self)\n--\n\nBytes that are queued."},
+    {"get_write_buffer_limits", get_write_buffer_limits, METH_NOARGS,
+     "get_write_buffer_limits($self)\n--\n\n(low, high)"},
     {"set_write_buffer_limits", method(set_write_buffer_limits), kFast,
-     "Set the marks of flow control towards the peer, in bytes."},
+     "set_write_buffer_limits($self, high=None, low=None)\n--\n\nSet the marks of flow control "
+     "towards the peer, in bytes."},
     {"get_read_buffer_size", get_read_buffer_size, METH_NOARGS,
-     "Bytes that were received and not decrypted."},
-    {"get_read_buffer_limits", get_read_buffer_limits, METH_NOARGS, "(low, high)"},
+     "get_read_buffer_size($self)\n--\n\nBytes that were received and not decrypted."},
+    {"get_read_buffer_limits", get_read_buffer_limits, METH_NOARGS,
+     "get_read_buffer_limits($self)\n--\n\n(low, high)"},
     {"set_read_buffer_limits", method(set_read_buffer_limits), kFast,
-     "Set the marks at which the transport below pauses and resumes reading, in bytes."},
-    {"pause_writing", pause_writing, METH_NOARGS, "The transport below is full."},
-    {"resume_writing", resume_writing, METH_NOARGS, "The transport below has room again."},
+     "set_read_buffer_limits($self, high=None, low=None)\n--\n\nSet the marks at which the "
+     "transport below pauses and resumes reading, in bytes."},
+    {"pause_writing", pause_writing, METH_NOARGS,
+     "pause_writing($self)\n--\n\nThe transport below is full."},
+    {"resume_writing", resume_writing, METH_NOARGS,
+     "resume_writing($self)\n--\n\nThe transport below has room again."},
     {"_begin", begin, METH_O, nullptr},
     {"_resume", resume, METH_NOARGS, nullptr},
     {"_lost", lost, METH_O, nullptr},

@@ -3,7 +3,7 @@
 #include <new>
 
 #include "net/address.h"
-#include "py/types.h"
+#include "py/arguments.h"
 #include "transport/network.h"
 #include "transport/sockaddr.h"
 
@@ -154,20 +154,12 @@ PyMemberDef reading_members[] = {
 
 bool read_extra_info_arguments(PyObject* const* args, Py_ssize_t count, PyObject* names,
                                PyObject*& name, PyObject*& fallback) noexcept {
-    name = count > 0 ? args[0] : nullptr;
-    fallback = count > 1 ? args[1] : Py_None;
-    Keywords given(args, count, names);
-    for (Py_ssize_t i = 0; i < given.count(); ++i) {
-        if (PyUnicode_CompareWithASCIIString(given.name(i), "name") == 0 && name == nullptr)
-            name = given.value(i);
-        else if (PyUnicode_CompareWithASCIIString(given.name(i), "default") == 0 && count < 2)
-            fallback = given.value(i);
-        else
-            return unexpected_keyword("get_extra_info", given.name(i));
-    }
-    if (name != nullptr && count <= 2) return true;
-    PyErr_Format(PyExc_TypeError, "get_extra_info() takes a name and a default (%zd given)", count);
-    return false;
+    static constexpr const char* kNames[] = {"name", "default"};
+    PyObject* given[] = {nullptr, Py_None};
+    if (!bind({"get_extra_info", kNames, 2, 1}, args, count, names, given)) return false;
+    name = given[0];
+    fallback = given[1];
+    return true;
 }
 
 PyObject* transport_get_extra_info(PyObject* self, PyObject* const* args, Py_ssize_t count,

@@ -250,3 +250,26 @@ async def test_a_method_that_is_replaced_meanwhile_is_the_one_that_is_called(con
     assert seen == [b"x"]
     transport.close()
     await protocol.lost
+
+
+async def test_methods_take_their_arguments_by_name(connect, pair):
+    transport, protocol = await connect()
+    transport.write(data=b"one ")
+    transport.writelines(list_of_data=[b"two", b" three"])
+    assert pair[1].recv(100) == b"one two three"
+    transport.set_write_buffer_limits(low=5, high=10)
+    assert transport.get_write_buffer_limits() == (5, 10)
+    assert transport.get_extra_info(name="none", default=7) == 7
+    transport.set_protocol(protocol=protocol)
+    for call in (
+        lambda: transport.write(),
+        lambda: transport.write(wrong=b""),
+        lambda: transport.write(b"", data=b""),
+        lambda: transport.get_extra_info(default=1),
+        lambda: transport.set_write_buffer_limits(1, high=1),
+        lambda: transport.set_write_buffer_limits(1, 2, 3),
+    ):
+        with pytest.raises(TypeError, match=r"argument"):
+            call()
+    transport.close()
+    await protocol.lost
