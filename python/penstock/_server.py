@@ -32,7 +32,7 @@ _ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 
 
 class Serving(Connecting):
-    async def create_server(  # type: ignore[override]  # typeshed has an overload a kind of call
+    async def create_server(
         self,
         protocol_factory: _ProtocolFactory,
         host: str | bytes | Iterable[str | bytes | None] | None = None,
@@ -181,8 +181,10 @@ class Serving(Connecting):
         return True
 
 
-class Server(asyncio.AbstractServer):
+class Server(asyncio.Server):
     """Listening sockets and the connections that came in through them.
+
+    Nothing is left of its base, which it has for isinstance() only.
 
     `async with server` closes it at the end and waits for its connections. Made by
     Loop.create_server() and create_unix_server() only; `closed` is called once it is closed.
@@ -218,7 +220,7 @@ class Server(asyncio.AbstractServer):
         return f"<{type(self).__name__} sockets={self.sockets!r}>"
 
     @property
-    def sockets(self) -> tuple[TransportSocket, ...]:
+    def sockets(self) -> tuple[TransportSocket, ...]:  # type: ignore[override]  # they are, there
         """The listening sockets; empty once the server is closed."""
         return tuple(TransportSocket(sock) for sock in self._sockets or ())
 

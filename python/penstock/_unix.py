@@ -67,7 +67,7 @@ class UnixSockets(Serving):
         sock = await self._connect_to_path(path)
         return await self._make_connection(protocol_factory, sock, ours=True, tls=tls)
 
-    async def create_unix_server(  # type: ignore[override]  # the Server is ours
+    async def create_unix_server(
         self,
         protocol_factory: Callable[[], asyncio.BaseProtocol],
         path: _Path | os.PathLike[Any] | None = None,

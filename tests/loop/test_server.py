@@ -39,7 +39,7 @@ async def test_it_serves():
     async with await loop.create_server(Echo, "127.0.0.1", 0) as server:
         assert server.is_serving()
         assert server.get_loop() is loop
-        assert isinstance(server, asyncio.AbstractServer)
+        assert isinstance(server, asyncio.Server)
         (listening,) = server.sockets
         assert type(listening).__name__ == "TransportSocket"
         assert repr(server) == f"<Server sockets={server.sockets!r}>"

@@ -21,7 +21,7 @@ async def serve(path=None, **options):
 async def test_it_serves(path):
     async with await serve(path) as server:
         assert server.is_serving()
-        assert isinstance(server, asyncio.AbstractServer)
+        assert isinstance(server, asyncio.Server)
         (listening,) = server.sockets
         assert listening.family == socket.AF_UNIX and listening.getsockname() == path
         assert repr(server) == f"<Server sockets={server.sockets!r}>"
