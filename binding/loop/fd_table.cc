@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <new>
 
 #include "futures/future.h"
@@ -187,35 +188,42 @@ int FdTable::traverse(visitproc visit, void* arg) const noexcept {
 
 namespace {
 
-// What the file says of its number, be that one or not. False with an exception set.
-bool number_of(PyObject* file, long* number) noexcept {
+// What the file says of its number, be that one or not. Nothing with an exception set.
+Ref<> number_of(PyObject* file) noexcept {
     Ref<> said = PyLong_Check(file) ? Ref<>::borrow(file)
                                     : Ref<>::steal(PyObject_CallMethod(file, "fileno", nullptr));
-    if (!said || !PyLong_Check(said.get())) {
-        if (!said && !PyErr_ExceptionMatches(PyExc_AttributeError) &&
-            !PyErr_ExceptionMatches(PyExc_TypeError) && !PyErr_ExceptionMatches(PyExc_ValueError))
-            return false;
-        PyErr_Clear();
-        PyErr_Format(PyExc_ValueError, "Invalid file object: %R", file);
-        return false;
-    }
-    *number = PyLong_AsLong(said.get());
-    return *number != -1 || !PyErr_Occurred();
+    if (said && PyLong_Check(said.get())) return said;
+    if (!said && !PyErr_ExceptionMatches(PyExc_AttributeError) &&
+        !PyErr_ExceptionMatches(PyExc_TypeError) && !PyErr_ExceptionMatches(PyExc_ValueError))
+        return {};
+    PyErr_Clear();
+    PyErr_Format(PyExc_ValueError, "Invalid file object: %R", file);
+    return {};
 }
 
-bool is_fd(long number) noexcept { return number >= 0 && number <= INT_MAX; }
+// Larger than any descriptor, or negative, where it is so.
+long clipped(PyObject* number) noexcept {
+    int overflow;
+    long value = PyLong_AsLongAndOverflow(number, &overflow);
+    return overflow > 0 ? LONG_MAX : overflow < 0 ? LONG_MIN : value;
+}
 
-int no_fd(long number) noexcept {
-    PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %ld", number);
+// -1 with an exception set where it is no descriptor.
+int to_fd(PyObject* number) noexcept {
+    long value = clipped(number);
+    if (value >= 0 && value <= INT_MAX) return static_cast<int>(value);
+    if (value < 0)
+        PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %R", number);
+    else
+        PyErr_SetString(PyExc_OverflowError, "Python int too large to convert to C int");
     return -1;
 }
 
 }  // namespace
 
 int fd_of(PyObject* file) noexcept {
-    long number;
-    if (!number_of(file, &number)) return -1;
-    return is_fd(number) ? static_cast<int>(number) : no_fd(number);
+    Ref<> number = number_of(file);
+    return number ? to_fd(number.get()) : -1;
 }
 
 namespace {
@@ -242,17 +250,19 @@ PyObject* add(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject*
 
 PyObject* remove(PyObject* self, PyObject* file, Ready direction) noexcept {
     Loop* loop = as_loop(self);
-    long number;
-    if (!number_of(file, &number)) return nullptr;
-    if (is_fd(number)) {
+    Ref<> number = number_of(file);
+    if (!number) return nullptr;
+    long value = clipped(number.get());
+    if (value > INT_MAX) Py_RETURN_FALSE;
+    if (value >= 0) {
         Ref<> free = Ref<>::steal(loop_ensure_fd_no_transport(self, file));
         if (!free) return nullptr;
     }
     // Before the reactor: the table's callbacks go with it, and may ask as they die.
     if (loop->fds == nullptr) Py_RETURN_FALSE;
-    int fd = is_fd(number) ? static_cast<int>(number) : loop->fds->added_as(file);
+    int fd = value >= 0 ? static_cast<int>(value) : loop->fds->added_as(file);
     if (fd < 0) {
-        no_fd(number);
+        to_fd(number.get());
         return nullptr;
     }
     return PyBool_FromLong(loop->fds->remove(fd, direction));

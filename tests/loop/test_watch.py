@@ -97,6 +97,36 @@ def test_what_is_no_descriptor_is_refused(loop):
         loop.add_reader(-1, print)
 
 
+class Numbered:
+    """A file that says it has that number."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def fileno(self):
+        return self.number
+
+
+@pytest.mark.parametrize("as_file", [int, Numbered])
+@pytest.mark.parametrize("kind", ["reader", "writer"])
+def test_numbers_that_no_descriptor_has(loop, kind, as_file):
+    add, remove = getattr(loop, f"add_{kind}"), getattr(loop, f"remove_{kind}")
+    for number in (2**31, 2**40, 2**70):
+        with pytest.raises(OverflowError, match="^Python int too large to convert to C int$"):
+            add(as_file(number), print)
+        assert remove(as_file(number)) is False
+    for number in (-1, -(2**31) - 1, -(2**70)):
+        with pytest.raises(ValueError, match=f"^Invalid file descriptor: {number}$"):
+            add(as_file(number), print)
+        with pytest.raises(ValueError, match=f"^Invalid file descriptor: {number}$"):
+            remove(as_file(number))
+    for file in (None, "0", b"0", 1.5, object(), Numbered("x"), Numbered(None)):
+        with pytest.raises(ValueError, match=r"^Invalid file object: "):
+            add(file, print)
+        with pytest.raises(ValueError, match=r"^Invalid file object: "):
+            remove(file)
+
+
 def test_a_transports_descriptor_is_refused(run, listening):
     async def main():
         loop = asyncio.get_running_loop()
