@@ -61,17 +61,15 @@ Py_ssize_t held_args(const Handle* handle) noexcept {
     return handle->arg_count == Handle::kArgsInTuple ? 1 : handle->arg_count;
 }
 
-// Lets go of callback, arguments and context. They may run Python code as they die, which may
-// look at this handle: it is empty by then.
+// Lets go of callback and arguments. They may run Python code as they die, which may look at this
+// handle: it is empty by then. The context stays, for get_context().
 void let_go(Handle* handle) noexcept {
     Py_ssize_t count = held_args(handle);
     handle->arg_count = 0;
     PyObject* callback = std::exchange(handle->callback, nullptr);
-    PyObject* context = std::exchange(handle->context, nullptr);
     PyObject* args[Handle::kInlineArgs];
     for (Py_ssize_t i = 0; i < count; ++i) args[i] = handle->args[i];
     for (Py_ssize_t i = 0; i < count; ++i) Py_DECREF(args[i]);
-    Py_XDECREF(context);
     Py_XDECREF(callback);
 }
 
@@ -146,6 +144,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
 int clear(PyObject* self) {
     Handle* handle = as_handle(self);
     let_go(handle);
+    Py_CLEAR(handle->context);
     Py_CLEAR(handle->source_traceback);
     return 0;  // the loop stays: cancel() needs it
 }
@@ -156,6 +155,7 @@ void dealloc(PyObject* self) {
     auto clear_all = [self, handle] {
         if (handle->weakrefs != nullptr) PyObject_ClearWeakRefs(self);
         let_go(handle);
+        Py_CLEAR(handle->context);
         Py_CLEAR(handle->source_traceback);
     };
     PyTypeObject* type = Py_TYPE(self);
@@ -189,6 +189,10 @@ PyObject* cancelled(PyObject* self, PyObject*) {
 PyObject* get_context(PyObject* self, PyObject*) {
     Handle* handle = as_handle(self);
     if (handle->context == nullptr) Py_RETURN_NONE;
+    // The callback that asks gets the scratch context that it runs in; holding on to it makes it
+    // the handle's own when the callback returns.
+    if (handle->loop != nullptr && handle->loop->in_scratch == handle)
+        return Py_NewRef(handle->loop->scratch.context());
     if (!is_context(handle->context)) {
         PyObject* made = Scratch::context_with(handle->context);
         if (made == nullptr) return nullptr;
@@ -421,11 +425,13 @@ void run_handle(Handle* handle) noexcept {
     // A cancel() from within the call must not let go of what the call uses.
     handle->is_running = true;
     bool returned = false;
+    if (!is_context(handle->context)) handle->loop->in_scratch = handle;
     run_in_context(handle->loop, handle->context, true, [&] {
         PyObject* result = call(handle);
         returned = result != nullptr;
         Py_XDECREF(result);
     });
+    handle->loop->in_scratch = nullptr;
     // The exception handler runs in this context as well, which therefore has to be left before.
     if (!returned) [[unlikely]]
         report_failure(handle);

@@ -47,11 +47,11 @@ struct Loop {
     Network* network;    // transports, accept loops, look-ups
     Children* children;  // made when first asked for
     Scratch scratch;
-    PyThreadState* thread;  // while running
-    Task* stepping;         // the native task whose step runs now
-    Task* in_scratch;   // the same, or the one that has started it eagerly: who runs in `scratch`
-    PyObject* entered;  // what asyncio.current_task() says, borrowed
-    Task* anchor;       // from 3.14: a task in CPython's own list, to link the next one to
+    PyThreadState* thread;   // while running
+    Task* stepping;          // the native task whose step runs now
+    void* in_scratch;        // who runs in `scratch`: a Task or a Handle
+    PyObject* entered;       // what asyncio.current_task() says, borrowed
+    Task* anchor;            // from 3.14: a task in CPython's own list, to link the next one to
     Handle* running_handle;  // borrowed
     PyObject* failure;       // KeyboardInterrupt or SystemExit on its way out of run()
     PyObject* task_factory;
