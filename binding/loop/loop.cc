@@ -396,16 +396,14 @@ PyObject* stock_task(Loop* loop, PyObject* coro, PyObject* name, PyObject* conte
 }
 
 // What the user's factory makes. Before 3.13.3 asyncio does not pass it the name but sets it.
-PyObject* factory_task(Loop* loop, PyObject* const* args, Py_ssize_t count,
-                       PyObject* names) noexcept {
+PyObject* factory_task(Loop* loop, PyObject* coro, const Keywords& given) noexcept {
     State* state = loop->state;
     PyObject* self = object(loop);
     Ref<> factory = Ref<>::borrow(loop->task_factory);
-    Ref<> call_args = Ref<>::steal(PyTuple_Pack(2, self, args[0]));
+    Ref<> call_args = Ref<>::steal(PyTuple_Pack(2, self, coro));
     Ref<> keywords = Ref<>::steal(PyDict_New());
     if (!call_args || !keywords) return nullptr;
     PyObject* name = nullptr;
-    Keywords given(args, count, names);
     constexpr bool kPassesName = PY_VERSION_HEX >= 0x030D0300;
     for (Py_ssize_t i = 0; i < given.count(); ++i) {
         if (given.is(i, state->str_name)) name = given.value(i);
@@ -413,6 +411,7 @@ PyObject* factory_task(Loop* loop, PyObject* const* args, Py_ssize_t count,
                      : given.is(i, state->str_context)
                          ? given.value(i) == Py_None && !kPassesName
                          : given.is(i, state->str_eager_start) && given.value(i) == Py_None;
+        skips = skips || PyUnicode_CompareWithASCIIString(given.name(i), "coro") == 0;
         if (!skips && PyDict_SetItem(keywords.get(), given.name(i), given.value(i)) < 0)
             return nullptr;
     }
@@ -436,14 +435,8 @@ PyObject* loop_create_task(PyObject* self, PyObject* const* args, Py_ssize_t cou
     State* state = loop->state;
     if (!check_open(loop)) return nullptr;
     Keywords given(args, count, names);
-    PyObject* first[] = {nullptr};
+    PyObject* coro = count > 0 ? args[0] : nullptr;
     PyObject *name = nullptr, *context = nullptr, *eager_start = nullptr;
-    if (count > 1 || count + given.count() == 0) {
-        PyErr_Format(PyExc_TypeError,
-                     "create_task() takes exactly 1 positional argument (%zd given)", count);
-        return nullptr;
-    }
-    if (count == 1) first[0] = args[0];
     for (Py_ssize_t i = 0; i < given.count(); ++i) {
         if (given.is(i, state->str_name))
             name = given.value(i);
@@ -451,22 +444,32 @@ PyObject* loop_create_task(PyObject* self, PyObject* const* args, Py_ssize_t cou
             context = given.value(i);
         else if (given.is(i, state->str_eager_start))
             eager_start = given.value(i);
-        else if (count == 0 && PyUnicode_CompareWithASCIIString(given.name(i), "coro") == 0)
-            first[0] = given.value(i);
-        else if (loop->task_factory == Py_None) {
+        else if (PyUnicode_CompareWithASCIIString(given.name(i), "coro") == 0) {
+            if (count > 0) {
+                PyErr_SetString(PyExc_TypeError,
+                                "create_task() got multiple values for argument 'coro'");
+                return nullptr;
+            }
+            coro = given.value(i);
+        } else if (loop->task_factory == Py_None) {
             unexpected_keyword("create_task", given.name(i));
             return nullptr;
         }
     }
-    if (first[0] == nullptr) {
+    if (count > 1) {
+        PyErr_Format(PyExc_TypeError,
+                     "create_task() takes 2 positional arguments but %zd were given", count + 1);
+        return nullptr;
+    }
+    if (coro == nullptr) {
         PyErr_SetString(PyExc_TypeError,
                         "create_task() missing 1 required positional argument: 'coro'");
         return nullptr;
     }
-    if (loop->task_factory != Py_None && count == 1) [[unlikely]]
-        return factory_task(loop, args, count, names);
+    if (loop->task_factory != Py_None) [[unlikely]]
+        return factory_task(loop, coro, given);
     if (!state->native_task || !loop->is_plain) [[unlikely]]
-        return stock_task(loop, first[0], name, context, eager_start);
+        return stock_task(loop, coro, name, context, eager_start);
     if (context != nullptr && context != Py_None && !is_context(context)) {
         PyErr_Format(PyExc_TypeError, "a contextvars.Context was expected, got %.200s",
                      Py_TYPE(context)->tp_name);
@@ -474,7 +477,7 @@ PyObject* loop_create_task(PyObject* self, PyObject* const* args, Py_ssize_t cou
     }
     int is_eager = eager_start != nullptr ? PyObject_IsTrue(eager_start) : 0;
     if (is_eager < 0) return nullptr;
-    return new_task(loop, first[0], name, context, is_eager && loop->is_running);
+    return new_task(loop, coro, name, context, is_eager && loop->is_running);
 }
 
 PyObject* loop_set_task_factory(PyObject* self, PyObject* factory) {

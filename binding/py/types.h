@@ -1,6 +1,8 @@
 // Making types and reading arguments.
 #pragma once
 
+#include <cstring>
+
 #include "py/python.h"
 #include "py/ref.h"
 
@@ -13,6 +15,13 @@ inline bool add_type(PyObject* module, PyType_Spec& spec, PyObject* base,
     if (made == nullptr) return false;
     slot = reinterpret_cast<PyTypeObject*>(made);
     return PyModule_AddType(module, slot) == 0;
+}
+
+// type(object).__name__
+inline const char* type_name(PyObject* object) noexcept {
+    const char* full = Py_TYPE(object)->tp_name;
+    const char* dot = std::strrchr(full, '.');
+    return dot != nullptr ? dot + 1 : full;
 }
 
 template <class Function>

@@ -5,6 +5,7 @@
 #include "loop/slow_call.h"
 #include "net/socket.h"
 #include "py/arguments.h"
+#include "py/types.h"
 #include "transport/datagram_transport.h"
 #include "transport/network.h"
 #include "transport/sockaddr.h"
@@ -142,7 +143,7 @@ PyObject* transport_sendto(PyObject* self, PyObject* const* args, Py_ssize_t cou
     auto [data, address] = given;
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) [[unlikely]]
         return PyErr_Format(PyExc_TypeError, "data argument must be a bytes-like object, not '%s'",
-                            Py_TYPE(data)->tp_name);
+                            type_name(data));
     if (!kHas313) {
         int is_full = PyObject_IsTrue(data);
         if (is_full <= 0) return none_if(is_full == 0);

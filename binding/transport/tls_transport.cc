@@ -20,7 +20,7 @@ PyObject* none_if(bool done) noexcept { return done ? Py_NewRef(Py_None) : nullp
 PyObject* write(PyObject* self, PyObject* data) {
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) [[unlikely]]
         return PyErr_Format(PyExc_TypeError, "data: expecting a bytes-like instance, got %s",
-                            Py_TYPE(data)->tp_name);
+                            type_name(data));
     View view;
     if (!view.open(data)) return nullptr;
     if (view.bytes().empty()) Py_RETURN_NONE;

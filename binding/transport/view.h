@@ -72,13 +72,14 @@ class Views {
 public:
     // False with an exception set.
     bool open(PyObject* iterable) noexcept {
-        lines_ =
-            Ref<>::steal(PySequence_Fast(iterable, "writelines() argument must be an iterable"));
         // A list may lose its items to what a __buffer__() does: views keep none of them alive.
-        if (lines_ && PyList_Check(lines_.get()))
-            lines_ = Ref<>::steal(PyList_AsTuple(lines_.get()));
+        lines_ = Ref<>::steal(PySequence_Tuple(iterable));
+        // Up to 3.11 asyncio joins the lines, and says what bytes.join() does.
+        if (!lines_ && !kHas312 && Py_TYPE(iterable)->tp_iter == nullptr &&
+            PyErr_ExceptionMatches(PyExc_TypeError))
+            PyErr_SetString(PyExc_TypeError, "can only join an iterable");
         if (!lines_) return false;
-        Py_ssize_t count = PySequence_Fast_GET_SIZE(lines_.get());
+        Py_ssize_t count = PyTuple_GET_SIZE(lines_.get());
         try {
             views_.reserve(static_cast<std::size_t>(count));
         } catch (const std::bad_alloc&) {
@@ -86,11 +87,16 @@ public:
             return false;
         }
         for (Py_ssize_t i = 0; i < count; ++i) {
-            PyObject* line = PySequence_Fast_GET_ITEM(lines_.get(), i);
+            PyObject* line = PyTuple_GET_ITEM(lines_.get(), i);
             if (!PyObject_CheckBuffer(line)) {
-                PyErr_Format(PyExc_TypeError,
-                             "memoryview: a bytes-like object is required, not '%s'",
-                             Py_TYPE(line)->tp_name);
+                if (kHas312)
+                    PyErr_Format(PyExc_TypeError,
+                                 "memoryview: a bytes-like object is required, not '%s'",
+                                 Py_TYPE(line)->tp_name);
+                else
+                    PyErr_Format(PyExc_TypeError,
+                                 "sequence item %zd: expected a bytes-like object, %s found", i,
+                                 Py_TYPE(line)->tp_name);
                 return false;
             }
             View view;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "loop/slow_call.h"
+#include "py/types.h"
 #include "transport/network.h"
 #include "transport/socket_transport.h"
 #include "transport/view.h"
@@ -93,9 +94,8 @@ bool send_all(SocketTransport* transport, std::span<const View> views) noexcept 
 PyObject* transport_write(PyObject* self, PyObject* data) {
     SocketTransport* transport = as_transport(self);
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) [[unlikely]]
-        return is_pipe(transport)
-                   ? PyErr_Format(PyExc_AssertionError, "%R", data)
-                   : PyErr_Format(PyExc_TypeError, kWrongData, Py_TYPE(data)->tp_name);
+        return is_pipe(transport) ? PyErr_Format(PyExc_AssertionError, "%R", data)
+                                  : PyErr_Format(PyExc_TypeError, kWrongData, type_name(data));
     if (!can_write(transport, "write")) return nullptr;
     if (PyObject_Size(data) == 0) Py_RETURN_NONE;
     if (PyErr_Occurred()) return nullptr;
@@ -130,7 +130,7 @@ bool write_bytes(SocketTransport* transport, std::span<const std::byte> bytes) n
 
 PyObject* transport_writelines(PyObject* self, PyObject* list) {
     SocketTransport* transport = as_transport(self);
-    if (!can_write(transport, "writelines")) return nullptr;
+    if (!can_write(transport, kHas312 ? "writelines" : "write")) return nullptr;
     Views views;
     if (!views.open(list)) return nullptr;
     if (views.all().empty()) Py_RETURN_NONE;

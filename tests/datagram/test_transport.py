@@ -637,3 +637,18 @@ async def test_max_size_cuts_a_datagram(endpoint, peer):
         assert data == b"abc"
     transport.close()
     await protocol.lost
+
+
+@pytest.mark.penstock_only("asyncio finds out when the datagram's turn comes")
+async def test_an_address_that_is_none_behind_others(endpoint, tmp_path, reports):
+    seen = reports()
+    path = str(tmp_path / "peer")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
+        peer.bind(path)
+        transport, protocol = await endpoint(family=socket.AF_UNIX, local_addr=None)
+        while not transport.get_write_buffer_size():
+            transport.sendto(b"x" * 1000, path)
+        transport.sendto(b"x", 5)
+        assert transport.is_closing()
+        assert isinstance(await protocol.lost, TypeError)
+    assert [type(context["exception"]) for context in seen] == [TypeError]

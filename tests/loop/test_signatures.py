@@ -97,6 +97,16 @@ def test_switches_by_name(loop):
 
     loop.set_task_factory(factory=factory)
     assert loop.get_task_factory() is factory
+    seen = []
+
+    def other(loop, coro, **options):
+        seen.append(options)
+        return factory(loop, coro, **options)
+
+    loop.set_task_factory(other)
+    loop.run_until_complete(loop.create_task(coro=asyncio.sleep(0)))
+    assert len(seen) == 1
+    assert "coro" not in seen[0]
 
 
 def test_watching_by_name(loop):
@@ -149,6 +159,9 @@ WRONG = [
     (lambda loop: loop.set_debug(wrong=True), "set_debug"),
     (lambda loop: loop.set_debug(True, False), "set_debug"),
     (lambda loop: loop.set_task_factory(), "set_task_factory"),
+    (lambda loop: loop.create_task(), "create_task"),
+    (lambda loop: loop.create_task(1, 2), "create_task"),
+    (lambda loop: loop.create_task(1, coro=2), "create_task"),
 ]
 
 

@@ -1,3 +1,4 @@
+import array
 import asyncio
 import logging
 import socket
@@ -87,6 +88,32 @@ async def test_lines_of_other_types_are_refused_before_anything_is_sent(connect,
         transport.writelines([b"a", "text"])
     transport.write(b"b")
     assert read_exactly(pair[1], 1) == b"b"
+    transport.close()
+    await protocol.lost
+
+
+@pytest.mark.asyncio_until(3, 15)
+async def test_what_is_said_of_lines_that_are_none(connect):
+    transport, protocol = await connect()
+    is_joined = sys.version_info < (3, 12)
+    for lines, message in (
+        (5, "can only join an iterable" if is_joined else "'int' object is not iterable"),
+        (
+            [b"a", "text"],
+            "sequence item 1: expected a bytes-like object, str found"
+            if is_joined
+            else "memoryview: a bytes-like object is required, not 'str'",
+        ),
+    ):
+        with pytest.raises(TypeError) as raised:
+            transport.writelines(lines)
+        assert str(raised.value) == message
+    with pytest.raises(TypeError, match=r"bytes.*object, not 'array'$"):
+        transport.write(array.array("b", b"x"))
+    transport.write_eof()
+    name = "write" if is_joined else "writelines"
+    with pytest.raises(RuntimeError, match=rf"^Cannot call {name}\(\) after write_eof\(\)$"):
+        transport.writelines([b"x"])
     transport.close()
     await protocol.lost
 
