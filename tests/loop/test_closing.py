@@ -26,7 +26,7 @@ BIG = bytes(1_000_000)
 
 
 def collect():
-    """Twice: on 3.15 what is reached from a coroutine that a first time closes outlives that time."""
+    """Twice: on 3.15 what hangs on a coroutine that a first time closes outlives that time."""
     gc.collect()
     gc.collect()
 
