@@ -43,7 +43,7 @@ context = contextvars.copy_context()
 context.run(variable.set, mark)
 
 pending = _asyncio.Future(loop=loop)
-pending.add_done_callback(callback)
+pending.add_done_callback(callback, context=context)
 pending.add_done_callback(print)
 callbacks = pending._callbacks
 pending._asyncio_future_blocking = True
@@ -60,9 +60,8 @@ cancelled.cancel("why")
 traced = _asyncio.Future(loop=debug_loop)
 
 fresh_coro = nothing()
-fresh = _asyncio.Task(fresh_coro, loop=loop, name="probe")
+fresh = _asyncio.Task(fresh_coro, loop=loop, name="probe", context=context)
 fresh.cancel("why")
-fresh_state = (fresh._must_cancel, fresh._log_destroy_pending, fresh.cancelling())
 
 def step(task):
     call, args = loop.calls.pop()
@@ -75,18 +74,26 @@ def step(task):
 awaited = _asyncio.Future(loop=loop)
 waiting_coro = wait(awaited)
 waiting = _asyncio.Task(waiting_coro, loop=loop, name="probe")
+waiting._log_destroy_pending = False
 step(waiting)
+
+shared = _asyncio.Future(loop=loop)
+sharing_coros = wait(shared), wait(shared)
+sharing = [_asyncio.Task(coro, loop=loop, name="probe") for coro in sharing_coros]
+for task in sharing:
+    step(task)
+sharer = sharing[0]
 
 cancellation = __import__("asyncio").CancelledError()
 raised = _asyncio.Task(get_cancelled(cancellation), loop=loop, name="probe")
 step(raised)
 
 def leave_quietly():
-    for task in (fresh, waiting):
+    for task in (fresh, *sharing):
         task._log_destroy_pending = False
     failed.exception()
-    fresh_coro.close()
-    waiting_coro.close()
+    for coro in (fresh_coro, waiting_coro, *sharing_coros):
+        coro.close()
 )";
 
 #define PENSTOCK_EXPECT(condition) \
@@ -112,7 +119,7 @@ const char* check_futures(const Objects& objects) noexcept {
     const BaseFuture* pending = objects.future("pending");
     PENSTOCK_EXPECT(pending->loop == objects["loop"]);
     PENSTOCK_EXPECT(pending->callback0 == objects["callback"]);
-    PENSTOCK_EXPECT(pending->context0 != nullptr && is_context(pending->context0));
+    PENSTOCK_EXPECT(pending->context0 == objects["context"]);
     PENSTOCK_EXPECT(pending->callbacks != nullptr && PyList_CheckExact(pending->callbacks));
     PENSTOCK_EXPECT(PyList_GET_SIZE(pending->callbacks) == 1);
     PENSTOCK_EXPECT(pending->state == kPending && pending->blocking && !pending->log_tb);
@@ -148,22 +155,30 @@ const char* check_tasks(const Objects& objects) noexcept {
     PENSTOCK_EXPECT(fresh->cancels_requested == 1 && fresh->state == kPending);
     PENSTOCK_EXPECT(fresh->name != nullptr && PyUnicode_CheckExact(fresh->name));
     PENSTOCK_EXPECT(PyUnicode_CompareWithASCIIString(fresh->name, "probe") == 0);
-    PENSTOCK_EXPECT(fresh->context != nullptr && is_context(fresh->context));
+    PENSTOCK_EXPECT(fresh->context == objects["context"]);
     PENSTOCK_EXPECT(fresh->cancel_msg != nullptr && PyUnicode_CheckExact(fresh->cancel_msg));
     PENSTOCK_EXPECT(fresh->waiter == nullptr);
     const BaseTask* waiting = objects.task("waiting");
     PENSTOCK_EXPECT(waiting->waiter == objects["awaited"]);
     PENSTOCK_EXPECT(waiting->coro == objects["waiting_coro"]);
-    PENSTOCK_EXPECT(!waiting->must_cancel && waiting->cancels_requested == 0);
+    PENSTOCK_EXPECT(!waiting->must_cancel && !waiting->log_destroy_pending);
+    PENSTOCK_EXPECT(waiting->cancels_requested == 0);
+    const BaseTask* sharer = objects.task("sharer");
+    PENSTOCK_EXPECT(!sharer->must_cancel && sharer->log_destroy_pending);
+    PENSTOCK_EXPECT(sharer->cancels_requested == 0);
     const BaseTask* raised = objects.task("raised");
     PENSTOCK_EXPECT(raised->state == kCancelled);
     PENSTOCK_EXPECT(raised->cancelled_exc == objects["cancellation"]);
 #if PY_VERSION_HEX >= 0x030E0000
     PENSTOCK_EXPECT(waiting->is_task && !objects.future("pending")->is_task);
-    PENSTOCK_EXPECT(waiting->node.next != nullptr && waiting->node.next->prev == &waiting->node);
+    const ListNode& node = waiting->node;
+    PENSTOCK_EXPECT(node.next != nullptr && node.next->prev == &node);
+    PENSTOCK_EXPECT(node.prev != nullptr && node.prev->next == &node);
     PENSTOCK_EXPECT(raised->node.next == nullptr);
     const BaseFuture* awaited = objects.future("awaited");
     PENSTOCK_EXPECT(awaited->awaited_by == objects["waiting"] && !awaited->awaited_by_is_set);
+    const BaseFuture* shared = objects.future("shared");
+    PENSTOCK_EXPECT(shared->awaited_by_is_set && PySet_CheckExact(shared->awaited_by));
 #endif
     return nullptr;
 }
@@ -178,15 +193,19 @@ const char* check_context(const Objects& objects) noexcept {
     PENSTOCK_EXPECT(twin);
     Ref<> value = Ref<>::steal(PyObject_GetItem(twin.get(), objects["variable"]));
     PENSTOCK_EXPECT(value.get() == objects["mark"]);
+    // In another one, so that there is a previous one.
+    Ref<> outer = Ref<>::steal(PyContext_New());
+    if (!outer || PyContext_Enter(outer.get()) < 0) return "PyContext_Enter()";
     PyThreadState* thread = PyThreadState_Get();
-    PyObject* before = thread->context;
-    if (PyContext_Enter(twin.get()) < 0) return "PyContext_Enter()";
     const auto* entered = reinterpret_cast<ContextObject*>(twin.get());
-    bool is_entered =
-        entered->entered && thread->context == twin.get() && object(entered->previous) == before;
+    bool is_entered = PyContext_Enter(twin.get()) == 0 && entered->entered &&
+                      thread->context == twin.get() && object(entered->previous) == outer.get();
     PyContext_Exit(twin.get());
+    bool is_left =
+        thread->context == outer.get() && !entered->entered && entered->previous == nullptr;
+    PyContext_Exit(outer.get());
     PENSTOCK_EXPECT(is_entered);
-    PENSTOCK_EXPECT(thread->context == before && !entered->entered);
+    PENSTOCK_EXPECT(is_left);
     return nullptr;
 }
 

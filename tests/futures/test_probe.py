@@ -1,0 +1,188 @@
+"""The probe at import knows each field of CPython's structs that ours share with it.
+
+Where a struct is laid out in another way, what stands at an offset is another field's value or
+nothing. So each field in turn is changed in the probe's own objects, just before it looks.
+"""
+
+import _asyncio
+import contextvars
+import ctypes
+import gc
+import importlib.util
+import sys
+
+import pytest
+from penstock import _core
+
+pytestmark = [
+    pytest.mark.skipif(not _core.native_task, reason=f"no native Task: {_core.why_stock_task}"),
+    pytest.mark.filterwarnings("ignore:penstock runs without its native Task:RuntimeWarning"),
+]
+
+
+class Head(ctypes.Structure):
+    _fields_ = [("refcount", ctypes.c_ssize_t), ("type", ctypes.c_void_p)]
+
+
+def pointers(names):
+    return [(name, ctypes.c_void_p) for name in names.split()]
+
+
+def bits(names):
+    return [(name, ctypes.c_uint, 1) for name in names.split()]
+
+
+def ints(names):
+    return [(name, ctypes.c_int) for name in names.split()]
+
+
+def flags(names):
+    return [(name, ctypes.c_char) for name in names.split()]
+
+
+# As binding/futures/layout.h and binding/py/context.h have them.
+FUTURE = pointers(
+    "loop callback0 context0 callbacks exception exception_tb result source_tb cancel_msg"
+)
+TASK = pointers("waiter coro name context")
+if sys.version_info >= (3, 13):
+    FUTURE += pointers("cancelled_exc")
+    if sys.version_info >= (3, 14):
+        FUTURE += pointers("awaited_by") + ints("state") + flags("is_task awaited_by_is_set")
+        TASK += pointers("node_next node_prev")
+    else:
+        FUTURE += ints("state")
+    FUTURE += bits("log_tb blocking")
+    TASK = bits("must_cancel log_destroy_pending") + ints("cancels_requested") + TASK
+else:
+    FUTURE += ints("state log_tb blocking") + pointers("dict weakrefs cancelled_exc")
+    TASK += ints("must_cancel log_destroy_pending cancels_requested")
+CONTEXT = [*pointers("previous vars weakrefs"), *ints("entered")]
+
+
+class Future(Head):
+    _fields_ = FUTURE
+
+
+class Task(Head):
+    _fields_ = FUTURE + TASK
+
+
+class Context(Head):
+    _fields_ = CONTEXT
+
+
+def ways(fields, unseen=()):
+    """(field, what becomes of it): nothing, something, and what stands in the next of its kind."""
+    for field in fields:
+        name, kind = field[:2]
+        others = [other[0] for other in fields if other[1] is kind]
+        for way in ("nothing", "something", *others[others.index(name) + 1 :][:1]):
+            if (name, way) not in unseen:
+                yield pytest.param(name, way, id=f"{name}-{way}")
+
+
+def change(struct, name, way):
+    kind = dict(field[:2] for field in struct._fields_)[name]
+    old = getattr(struct, name)
+    if way == "nothing":
+        setattr(struct, name, b"\0" if kind is ctypes.c_char else 0)
+    elif way == "something":
+        known = {ctypes.c_void_p: id(None), ctypes.c_char: b"\1"}
+        setattr(struct, name, known.get(kind, 1))
+    else:
+        setattr(struct, name, getattr(struct, way))
+        setattr(struct, way, old)
+
+
+def structs(objects, kind):
+    """Those of the probe's objects that have such a struct."""
+    if kind is Context:
+        return [Context.from_address(id(objects["context"]))]
+    futures = [thing for thing in objects.values() if isinstance(thing, _asyncio.Future)]
+    futures += objects["sharing"]
+    tasks = [thing for thing in futures if isinstance(thing, _asyncio.Task)]
+    if kind is Task:
+        return [Task.from_address(id(task)) for task in tasks]
+    return [Future.from_address(id(future)) for future in futures]
+
+
+class Disturbed:
+    """Changes the probe's objects between their making and its look at them, and puts them back."""
+
+    def __init__(self, kind, name, way):
+        self.change = kind, name, way
+        self.saved = []
+
+    def __call__(self, frame, event, _):
+        place = frame.f_code.co_filename, frame.f_code.co_name, event
+        if place == ("<string>", "<module>", "return") and "leave_quietly" in frame.f_globals:
+            kind, *how = self.change
+            for struct in {ctypes.addressof(s): s for s in structs(frame.f_globals, kind)}.values():
+                self.saved.append((struct, bytes(struct)))
+                change(struct, *how)
+        elif place == ("<string>", "leave_quietly", "call"):
+            self.put_back()
+
+    def put_back(self):
+        skip = ctypes.sizeof(Head)  # the reference count may have changed for good
+        for struct, saved in self.saved:
+            at = ctypes.addressof(struct) + skip
+            ctypes.memmove(at, saved[skip:], len(saved) - skip)
+
+    def __enter__(self):
+        gc.disable()
+        sys.setprofile(self)
+
+    def __exit__(self, *_):
+        sys.setprofile(None)
+        gc.enable()
+
+
+def loaded(disturbed):
+    """A module of its own, probed as it is loaded."""
+    spec = importlib.util.spec_from_file_location(_core.__name__, _core.__file__)
+    module = importlib.util.module_from_spec(spec)
+    with disturbed:
+        spec.loader.exec_module(module)
+    assert disturbed.saved, "the probe was not met"
+    return module
+
+
+def test_undisturbed_it_is_content():
+    module = loaded(Disturbed(Context, "vars", "vars"))
+    assert module.native_task and module.why_stock_task is None
+
+
+@pytest.mark.parametrize(("name", "way"), list(ways(FUTURE)))
+def test_every_field_of_a_future(name, way):
+    module = loaded(Disturbed(Future, name, way))
+    assert not module.native_task
+    assert module.why_stock_task.startswith("the layout of asyncio's Future and Task is not the")
+
+
+# A ring that is linked the other way round is as good a ring, to those who only link and unlink.
+ALIKE = {("node_next", "node_prev")}
+
+
+@pytest.mark.parametrize(("name", "way"), list(ways(TASK, ALIKE)))
+def test_every_field_of_a_task(name, way):
+    module = loaded(Disturbed(Task, name, way))
+    assert not module.native_task
+    assert module.why_stock_task.startswith("the layout of asyncio's Future and Task is not the")
+
+
+# They are nothing in the one object that can be disturbed.
+UNSEEN = {(name, "nothing") for name in ("previous", "weakrefs", "entered")}
+
+
+@pytest.mark.parametrize(("name", "way"), list(ways(CONTEXT, UNSEEN)))
+def test_every_field_of_a_context(name, way):
+    module = loaded(Disturbed(Context, name, way))
+    assert module.why_stock_task.startswith("the layout of contextvars.Context is not the")
+
+
+def test_the_structs_here_are_as_long_as_theirs():
+    for struct, kind in ((Future, _asyncio.Future), (Task, _asyncio.Task)):
+        assert ctypes.sizeof(struct) == kind.__basicsize__
+    assert ctypes.sizeof(Context) == contextvars.Context.__basicsize__
