@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import io
 import os
 import subprocess
 import sys
@@ -296,6 +297,25 @@ async def test_call_graphs_see_native_tasks(new_loop):
     future.set_result(None)
     await task
     assert not future._asyncio_awaited_by
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="call graphs came with CPython 3.14")
+async def test_a_running_task_prints_its_call_graph(new_loop):
+    printed = io.StringIO()
+
+    async def inner():
+        await asyncio.sleep(0)
+        asyncio.print_call_graph(file=printed)
+
+    async def outer():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(inner(), name="INNER")
+
+    await asyncio.create_task(outer(), name="OUTER")
+    lines = printed.getvalue().splitlines()
+    tasks = [line.split("name=")[1].split()[0] for line in lines if "Task(" in line]
+    assert tasks[:2] == ["'INNER',", "'OUTER',"]
+    assert any("inner()" in line for line in lines) and any("outer()" in line for line in lines)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="`asyncio ps` came with CPython 3.14")
