@@ -62,3 +62,59 @@ def test_clone_that_is_not_writable_is_named_in_one_line(clone):
         found.stderr == f"penstock: {clone} is not writable: builds and environments go into it\n"
     )
     assert found.returncode == 1
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """A folder for PATH: a bare system, to which a test adds commands of its own."""
+    path = tmp_path / "path"
+    path.mkdir()
+    for name in ("sh", "dirname", "readlink", "mkdir"):
+        (path / name).symlink_to(shutil.which(name))
+    add(path, "uname", "echo Linux")
+    return path
+
+
+def add(path: Path, name: str, line: str) -> None:
+    command = path / name
+    command.write_text(f"#!/bin/sh\n{line}\n")
+    command.chmod(0o755)
+
+
+def on(machine: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, env={"PATH": str(machine)}, capture_output=True, text=True)
+
+
+def test_what_only_root_could_install_is_named_in_one_line(clone, machine):
+    add(machine, "id", "echo 1000")
+    add(machine, "apt-get", "echo installed >&2")
+    found = on(machine, clone / "dev", "build")
+    packages = "g++ cmake ninja-build"
+    assert (
+        found.stderr
+        == f"penstock: missing: {packages}. Install them as root: apt-get install {packages}\n"
+    )
+    assert (found.stdout, found.returncode) == ("", 1)
+
+
+def test_where_debians_packages_are_unknown_they_are_named_in_one_line(clone, machine):
+    found = on(machine, clone / "dev", "build")
+    assert found.stderr.startswith("penstock: missing: g++ cmake ninja-build. Those are Debian's")
+    assert (found.stderr.count("\n"), found.returncode) == (1, 1)
+
+
+def test_another_platform_is_named_in_one_line(clone, machine):
+    add(machine, "uname", "echo Darwin")
+    found = on(machine, clone / "dev", "run")
+    assert found.stderr == "penstock: this is Darwin; penstock needs Linux\n"
+    assert (found.stdout, found.returncode) == ("", 1)
+
+
+def test_a_python_that_is_too_old_is_named_in_one_line(clone, machine):
+    for name in ("g++", "cmake", "ninja"):
+        add(machine, name, "")
+    (machine / "sed").symlink_to(shutil.which("sed"))
+    add(machine, "old", r"printf '3.9 3.9.2\n/usr\nyes\nyes\n/usr/bin/old\nyes\n'")
+    found = on(machine, clone / "dev", "--python", "old", "build")
+    assert found.stderr == "penstock: 'old' is Python 3.9; penstock needs CPython 3.11 to 3.15\n"
+    assert (found.stdout, found.returncode) == ("", 1)
