@@ -117,8 +117,11 @@ TlsLibrary* tls_library(State* state) noexcept {
 
 tls::OpenSslApi::Ssl* ssl_pointer(TlsLibrary* library, PyObject* sslobject) noexcept {
     if (library->inner_type == nullptr || is_forced()) return nullptr;
-    // A subclass may have methods of its own for reading and writing.
-    if (object(Py_TYPE(sslobject)) != library->ssl_object) return nullptr;
+    if (object(Py_TYPE(sslobject)) != library->ssl_object) {
+        // It may have methods of its own for reading and writing.
+        say_why(library, "the SSLObject is of a subclass");
+        return nullptr;
+    }
     Ref<> inner = Ref<>::steal(PyObject_GetAttrString(sslobject, "_sslobj"));
     Ref<> context = Ref<>::steal(inner && Py_TYPE(inner.get()) == library->inner_type
                                      ? PyObject_GetAttrString(inner.get(), "context")

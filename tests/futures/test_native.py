@@ -65,6 +65,80 @@ async def test_a_record_tells_who_where_what_and_since_when():
 
 @needs_native_task
 @pytest.mark.penstock_only("asyncio keeps no records")
+async def test_a_wait_is_since_the_turn_began():
+    """No clock is read: what waits at the end of a long step has its turn's time."""
+    begin = None
+
+    async def work_and_wait():
+        nonlocal begin
+        begin = time.monotonic()
+        while time.monotonic() < begin + 0.2:
+            pass
+        await asyncio.sleep(10)
+
+    task = asyncio.create_task(work_and_wait())
+    while begin is None:
+        await asyncio.sleep(0)
+    assert begin - 0.1 < _core.task_record(task)["since"] < begin + 0.1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@needs_native_task
+@pytest.mark.penstock_only("asyncio keeps no records")
+async def test_a_task_of_a_callback_has_no_parent():
+    made = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(
+        lambda: made.set_result(asyncio.create_task(asyncio.sleep(0)))
+    )
+    task = await made
+    assert _core.task_record(task)["parent"] is None
+    await task
+
+
+@needs_native_task
+@pytest.mark.penstock_only("asyncio keeps no records")
+async def test_a_record_tells_a_future_of_another_make():
+    class Foreign:
+        _asyncio_future_blocking = False
+        get_loop = staticmethod(asyncio.get_running_loop)
+
+        def add_done_callback(self, callback, context=None):
+            self.wake = callback
+
+        def cancel(self, msg=None):
+            return False
+
+        def cancelled(self):
+            return False
+
+        def exception(self):
+            return None
+
+        def result(self):
+            return "done"
+
+        def __await__(self):
+            self._asyncio_future_blocking = True
+            yield self
+            return "done"
+
+    foreign = Foreign()
+
+    async def wait():
+        return await foreign
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    record = _core.task_record(task)
+    assert record["wait_kind"] == "foreign future" and record["waits_for"] is foreign
+    foreign.wake(foreign)
+    assert await task == "done"
+
+
+@needs_native_task
+@pytest.mark.penstock_only("asyncio keeps no records")
 async def test_a_record_tells_who_cancelled_where_and_why():
     task = asyncio.create_task(asyncio.sleep(10))
     assert _core.task_record(task)["cancelled"] is None

@@ -1,6 +1,7 @@
 """Which way to OpenSSL is taken, and that both are the same towards programs."""
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -77,15 +78,26 @@ def second_openssl():
     return [str(next(folder.glob(f"{name}-*"))) for name in ("libcrypto", "libssl")]
 
 
+@pytest.mark.parametrize(
+    ("engine", "told"),
+    [("", (True, None)), ("memorybio", (False, "PENSTOCK_TLS=memorybio is set"))],
+)
 @pytest.mark.parametrize("first", [True, False])
-def test_a_second_libssl_in_the_process(files, first):
+def test_a_second_libssl_in_the_process(files, first, engine, told):
     load = f"""
     import ctypes
     for path in {second_openssl()!r}:
         ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
     """
     program = (load + ROUND_TRIP if first else ROUND_TRIP + load) + "\n    round_trip()\n"
-    assert run(program, *files, PENSTOCK_TLS="") == "b'ping' (True, None)\n"
+    assert run(program, *files, PENSTOCK_TLS=engine) == f"b'ping' {told}\n"
+
+
+@pytest.mark.skipif(not shutil.which("readelf"), reason="no readelf")
+def test_the_module_is_linked_to_no_openssl():
+    found = subprocess.run(["readelf", "-d", _core.__file__], capture_output=True, text=True)
+    assert "libc.so" in found.stdout
+    assert "ssl" not in found.stdout and "crypto" not in found.stdout
 
 
 def test_ssl_keylog_file(files, tmp_path):
@@ -94,20 +106,39 @@ def test_ssl_keylog_file(files, tmp_path):
     assert "CLIENT_TRAFFIC_SECRET_0" in log.read_text()
 
 
-def test_where_the_layout_is_unknown_memory_bios_serve(files):
+def test_a_subclass_of_sslobject_is_asked_itself(files):
     program = """
     class Foreign(ssl.SSLObject):
-        @property
-        def _sslobj(self):
-            return self.__dict__["_sslobj"]
-
-        @_sslobj.setter
-        def _sslobj(self, value):
-            self.__dict__["_sslobj"] = value
+        def read(self, *args):
+            print("read()")
+            return super().read(*args)
 
     ssl.SSLContext.sslobject_class = Foreign
     """
-    assert "b'ping'" in run(ROUND_TRIP + program + "\n    round_trip()\n", *files, PENSTOCK_TLS="")
+    printed = run(ROUND_TRIP + program + "\n    round_trip()\n", *files, PENSTOCK_TLS="")
+    assert "read()\n" in printed
+    assert printed.endswith("b'ping' (False, 'the SSLObject is of a subclass')\n")
+
+
+def test_where_the_layout_is_unknown_memory_bios_serve(files):
+    """An SSL* that does not lead back to its object: as if the pointer had been read elsewhere."""
+    program = """
+    import _ssl, ctypes
+
+    openssl = ctypes.CDLL(_ssl.__file__)  # which looks in what that is linked to
+    openssl.SSL_set_ex_data.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+    wrap_bio = ssl.SSLContext.wrap_bio
+
+    def without_way_back(*args, **kwargs):
+        made = wrap_bio(*args, **kwargs)
+        pointer = ctypes.c_void_p.from_address(id(made._sslobj) + object.__basicsize__ + 8)
+        assert openssl.SSL_set_ex_data(pointer, 0, None) == 1
+        return made
+
+    ssl.SSLContext.wrap_bio = without_way_back
+    """
+    printed = run(ROUND_TRIP + program + "\n    round_trip()\n", *files, PENSTOCK_TLS="")
+    assert printed == "b'ping' (False, \"the layout of the ssl module's objects is unknown\")\n"
 
 
 def test_without_an_ssl_module(files):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import shutil
 import socket
 import ssl
 import struct
@@ -204,8 +205,11 @@ async def test_sni_callback_switches_contexts(server_context, client_context, au
         sslobject.context = other
 
     server_context.sni_callback = choose
+    server_context.set_alpn_protocols(["ours"])
+    client_context.set_alpn_protocols(["ours", "other"])
     info = await round_trip(server_context, client_context, server_hostname="other.example")
     assert names == ["other.example"]
+    assert info["ssl_object"].selected_alpn_protocol() == "other"
     assert ("DNS", "other.example") in info["peercert"]["subjectAltName"]
 
 
@@ -490,19 +494,71 @@ async def test_closed_in_connection_made(serve, recorder, what):
     assert await protocol.lost is None
 
 
-async def test_renegotiation_is_refused(serve, recorder, client_context):
-    """OpenSSL 3 and penstock leave it to the context; a client's request gets no new handshake."""
-    client_context.maximum_version = ssl.TLSVersion.TLSv1_2
-    protocol, peer = await serve(recorder)
-    before = protocol.transport.get_extra_info("ssl_object").cipher()
-    # A ClientHello inside of the connection, as a handshake record of the client's.
-    other_in, other_out = ssl.MemoryBIO(), ssl.MemoryBIO()
-    other = client_context.wrap_bio(other_in, other_out, server_hostname="localhost")
-    with pytest.raises(ssl.SSLWantReadError):
-        other.do_handshake()
-    await peer.loop.sock_sendall(peer.sock, other_out.read())
-    assert isinstance(await protocol.lost, ssl.SSLError)
-    assert protocol.transport.get_extra_info("cipher") == before
+needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl command")
+
+
+async def openssl(*arguments):
+    pipe, same = asyncio.subprocess.PIPE, asyncio.subprocess.STDOUT
+    return await asyncio.create_subprocess_exec(
+        "openssl", *arguments, "-tls1_2", stdin=pipe, stdout=pipe, stderr=same
+    )
+
+
+@needs_openssl
+async def test_renegotiation_is_refused(recorder, server_context):
+    """OpenSSL's own client asks for it at "R", and says what it was answered."""
+    loop = asyncio.get_running_loop()
+    protocol = recorder()
+    async with await loop.create_server(
+        lambda: protocol, "127.0.0.1", 0, ssl=server_context
+    ) as server:
+        port = server.sockets[0].getsockname()[1]
+        client = await openssl("s_client", "-connect", f"127.0.0.1:{port}")
+        await protocol.made
+        output, _ = await client.communicate(b"R\n")
+        assert b"RENEGOTIATING" in output and b"no renegotiation" in output
+        await protocol.lost
+    assert protocol.data == b""
+
+
+@needs_openssl
+async def test_a_client_follows_a_server_that_renegotiates(
+    recorder, certificate, client_context, tmp_path
+):
+    """OpenSSL's own server asks for it at "r"."""
+    chain = tmp_path / "chain"
+    certificate.private_key_and_cert_chain_pem.write_to_path(str(chain))
+    server = await openssl("s_server", "-accept", "127.0.0.1:0", "-cert", chain, "-key", chain)
+    output = b""
+    async with asyncio.timeout(20):
+        while b"ACCEPT 127" not in output:
+            output = await server.stdout.readline()
+        port = int(output.rpartition(b":")[2])
+        transport, protocol = await asyncio.get_running_loop().create_connection(
+            recorder, "127.0.0.1", port, ssl=client_context, server_hostname="localhost"
+        )
+        server.stdin.write(b"r\n")
+        await asyncio.sleep(0.2)
+        server.stdin.write(b"after it\n")
+        assert await protocol.received(9) == b"after it\n"
+        transport.close()
+        await protocol.lost
+    server.kill()
+    output, _ = await server.communicate()
+    assert b"SSL_do_handshake -> " in output
+
+
+async def test_the_loop_ends_in_the_middle_of_a_handshake(recorder, server_context, reports):
+    """The runner closes the loop behind this; `_no_fd_is_left` looks for what it leaves."""
+    loop = asyncio.get_running_loop()
+    seen = reports()
+    server = await loop.create_server(recorder, "127.0.0.1", 0, ssl=server_context)
+    with socket.create_connection(server.sockets[0].getsockname()) as client:
+        client.sendall(b"\x16\x03\x01\x02\x00")  # the head of a record
+        for _ in range(5):
+            await asyncio.sleep(0)
+    server.close()
+    assert seen == []
 
 
 @pytest.mark.parametrize("extra", [None, 5, [], {}])

@@ -10,6 +10,7 @@ import threading
 import trustme
 
 from ..scenario import scenario
+from ..stage import MORE_THAN_FITS
 from .connections import close
 
 
@@ -26,6 +27,7 @@ def contexts():
 
 def in_thread(stage, sock, converse):
     """Runs `converse(sock)` until the end of the scenario at most, which shuts `sock` down."""
+    contexts()  # before two threads make some each
     sock.settimeout(10)
     same = stage.props.enter_context(sock.dup())  # wrap_socket() will take the other
 
@@ -51,6 +53,12 @@ def in_thread(stage, sock, converse):
 def serve(sock):
     with sock, contexts()[1].wrap_socket(sock, server_side=True) as conversation:
         while conversation.recv(100):
+            pass
+
+
+def read_all(sock):
+    with sock, contexts()[1].wrap_socket(sock, server_side=True) as conversation:
+        while conversation.recv(1 << 16):
             pass
 
 
@@ -129,6 +137,17 @@ async def as_server(stage):
     transport, protocol = await plain(stage, ask)
     made = yield stage.loop.start_tls(transport, protocol, contexts()[1], server_side=True)
     await close(made and (made,))
+
+
+@scenario("sendfile")
+async def a_file_over_tls(stage):
+    near, far = stage.connection()
+    in_thread(stage, far, read_all)
+    transport, _ = await stage.loop.create_connection(
+        asyncio.Protocol, sock=near, ssl=contexts()[0], server_hostname="localhost"
+    )
+    yield stage.loop.sendfile(transport, stage.file(MORE_THAN_FITS))
+    await close((transport,))
 
 
 @scenario("Server.serve_forever", endless=True)
