@@ -314,25 +314,22 @@ Py_hash_t hash(PyObject* self) {
     return value ? PyObject_Hash(value.get()) : -1;
 }
 
-PyMethodDef methods[] = {
-    {"cancel", cancel, METH_NOARGS,
-     "cancel($self)\n--\n\nCancel the callback; it will not be called."},
-    {"cancelled", cancelled, METH_NOARGS,
-     "cancelled($self)\n--\n\nWhether the callback has been cancelled."},
-    {"get_context", get_context, METH_NOARGS,
-     "get_context($self)\n--\n\nThe contextvars.Context that the callback runs in."},
-    {nullptr, nullptr, 0, nullptr}};
+constexpr PyMethodDef kCancel = {
+    "cancel", cancel, METH_NOARGS,
+    "cancel($self)\n--\n\nCancel the callback; it will not be called."};
+constexpr PyMethodDef kCancelled = {
+    "cancelled", cancelled, METH_NOARGS,
+    "cancelled($self)\n--\n\nWhether the callback has been cancelled."};
+constexpr PyMethodDef kGetContext = {
+    "get_context", get_context, METH_NOARGS,
+    "get_context($self)\n--\n\nThe contextvars.Context that the callback runs in."};
+constexpr PyMethodDef kWhen = {
+    "when", when, METH_NOARGS,
+    "when($self)\n--\n\nWhen the callback is due, in seconds of loop.time()."};
 
+PyMethodDef methods[] = {kCancel, kCancelled, kGetContext, {nullptr, nullptr, 0, nullptr}};
 PyMethodDef timer_methods[] = {
-    {"cancel", cancel, METH_NOARGS,
-     "cancel($self)\n--\n\nCancel the callback; it will not be called."},
-    {"cancelled", cancelled, METH_NOARGS,
-     "cancelled($self)\n--\n\nWhether the callback has been cancelled."},
-    {"get_context", get_context, METH_NOARGS,
-     "get_context($self)\n--\n\nThe contextvars.Context that the callback runs in."},
-    {"when", when, METH_NOARGS,
-     "when($self)\n--\n\nWhen the callback is due, in seconds of loop.time()."},
-    {nullptr, nullptr, 0, nullptr}};
+    kCancel, kCancelled, kGetContext, kWhen, {nullptr, nullptr, 0, nullptr}};
 
 // `__class__`: isinstance(handle, asyncio.Handle) holds, without the 80 bytes of its slots.
 PyGetSetDef attributes[] = {{"__class__", get_class, nullptr, nullptr, nullptr},

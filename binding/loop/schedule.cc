@@ -1,7 +1,6 @@
 // call_soon() and its like.
 #include <algorithm>
 #include <cstddef>
-#include <string_view>
 
 #include "futures/future.h"
 #include "loop/clock.h"
@@ -21,30 +20,31 @@ struct Call {
     PyObject* context;  // borrowed; nullptr for none
 };
 
-// (callback, *args, context=None), with a time in front where `leading` is 1: whatever else than
+// (callback, *args, context=None), with a time in front where that has a name: whatever else than
 // callback and arguments by position, and the context by name.
-bool bind_call(const char* function, Py_ssize_t leading, PyObject* const* args, Py_ssize_t count,
+bool bind_call(const char* function, const char* time, PyObject* const* args, Py_ssize_t count,
                PyObject* names, Call& call) noexcept {
-    bool is_delay = std::string_view(function) == "call_later";
-    const char* const known[] = {is_delay ? "delay" : "when", "callback", "context"};
+    const char* const known[] = {time, "callback", "context"};
     PyObject* values[] = {nullptr, nullptr, nullptr};
-    auto skipped = static_cast<std::size_t>(1 - leading);
-    if (!bind({function, std::span(known).subspan(skipped), leading + 1, leading + 1, true}, args,
-              count, names, std::span(values).subspan(skipped)))
+    Py_ssize_t required = time != nullptr ? 2 : 1;
+    auto skipped = static_cast<std::size_t>(2 - required);
+    if (!bind({function, std::span(known).subspan(skipped), required, required, true}, args, count,
+              names, std::span(values).subspan(skipped)))
         return false;
-    Py_ssize_t rest = std::max<Py_ssize_t>(count - leading - 1, 0);
+    Py_ssize_t rest = std::max<Py_ssize_t>(count - required, 0);
     call = {values[0], values[1], args + count - rest, rest, values[2]};
     return true;
 }
 
-bool read_call(Loop* loop, const char* function, Py_ssize_t leading, PyObject* const* args,
+bool read_call(Loop* loop, const char* function, const char* time, PyObject* const* args,
                Py_ssize_t count, PyObject* names, Call& call) noexcept {
+    Py_ssize_t leading = time != nullptr ? 1 : 0;
     if (count > leading && names == nullptr) [[likely]] {
         call = {args[0], args[leading], args + leading + 1, count - leading - 1, nullptr};
     } else if (count > leading && keyword_count(names) == 1 &&
                PyTuple_GET_ITEM(names, 0) == loop->state->str_context) {
         call = {args[0], args[leading], args + leading + 1, count - leading - 1, args[count]};
-    } else if (!bind_call(function, leading, args, count, names, call)) {
+    } else if (!bind_call(function, time, args, count, names, call)) {
         return false;
     }
     if (call.context != nullptr && call.context != Py_None && !is_context(call.context))
@@ -57,9 +57,10 @@ bool read_call(Loop* loop, const char* function, Py_ssize_t leading, PyObject* c
 }
 
 // The same with a time in front.
-bool read_timed_call(Loop* loop, const char* function, const char* no_none, PyObject* const* args,
-                     Py_ssize_t count, PyObject* names, Call& call, double& when) noexcept {
-    if (!read_call(loop, function, 1, args, count, names, call)) return false;
+bool read_timed_call(Loop* loop, const char* function, const char* time, const char* no_none,
+                     PyObject* const* args, Py_ssize_t count, PyObject* names, Call& call,
+                     double& when) noexcept {
+    if (!read_call(loop, function, time, args, count, names, call)) return false;
     if (call.when == Py_None) {
         PyErr_SetString(PyExc_TypeError, no_none);
         return false;
@@ -151,7 +152,7 @@ bool check_thread_in_debug(Loop* loop) noexcept {
 PyObject* loop_call_soon(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     Loop* loop = as_loop(self);
     Call call;
-    if (!read_call(loop, "call_soon", 0, args, count, names, call) || !check_open(loop) ||
+    if (!read_call(loop, "call_soon", nullptr, args, count, names, call) || !check_open(loop) ||
         !check_thread(loop))
         return nullptr;
     if (is_wake(loop, call)) [[unlikely]] {
@@ -168,7 +169,8 @@ PyObject* loop_call_soon_threadsafe(PyObject* self, PyObject* const* args, Py_ss
                                     PyObject* names) {
     Loop* loop = as_loop(self);
     Call call;
-    if (!read_call(loop, "call_soon_threadsafe", 0, args, count, names, call) || !check_open(loop))
+    if (!read_call(loop, "call_soon_threadsafe", nullptr, args, count, names, call) ||
+        !check_open(loop))
         return nullptr;
     if (loop->is_debug && !check_callback(loop, "call_soon_threadsafe", call.callback))
         return nullptr;
@@ -190,8 +192,8 @@ PyObject* loop_call_later(PyObject* self, PyObject* const* args, Py_ssize_t coun
     Loop* loop = as_loop(self);
     Call call;
     double delay;
-    if (!read_timed_call(loop, "call_later", "delay must not be None", args, count, names, call,
-                         delay))
+    if (!read_timed_call(loop, "call_later", "delay", "delay must not be None", args, count, names,
+                         call, delay))
         return nullptr;
     // asyncio's call_later() leaves the check to call_at(), which names itself.
     if (loop->is_debug) [[unlikely]]
@@ -205,7 +207,8 @@ PyObject* loop_call_at(PyObject* self, PyObject* const* args, Py_ssize_t count, 
     Loop* loop = as_loop(self);
     Call call;
     double when;
-    if (!read_timed_call(loop, "call_at", "when cannot be None", args, count, names, call, when))
+    if (!read_timed_call(loop, "call_at", "when", "when cannot be None", args, count, names, call,
+                         when))
         return nullptr;
     if (loop->is_debug) [[unlikely]]
         if (!check_thread(loop) || !check_callback(loop, "call_at", call.callback)) return nullptr;

@@ -8,6 +8,7 @@
 #include "py/arguments.h"
 #include "py/types.h"
 #include "transport/methods.h"
+#include "transport/shared_methods.h"
 
 namespace penstock::py {
 namespace {
@@ -59,30 +60,22 @@ PyMethodDef methods[] = {
      "close($self)\n--\n\nClose the socket once the queue has drained."},
     {"abort", transport_abort, METH_NOARGS,
      "abort($self)\n--\n\nClose the socket at once; what is queued is lost."},
-    {"is_closing", transport_is_closing, METH_NOARGS,
-     "is_closing($self)\n--\n\nWhether the transport is closed or being closed."},
+    kIsClosing,
     {"is_reading", transport_is_reading, METH_NOARGS,
      "is_reading($self)\n--\n\nWhether datagrams are received."},
-    {"pause_reading", transport_pause_reading, METH_NOARGS,
-     "pause_reading($self)\n--\n\nReceive nothing until resume_reading()."},
-    {"resume_reading", transport_resume_reading, METH_NOARGS,
-     "resume_reading($self)\n--\n\nReceive again."},
+    kPauseReading,
+    kResumeReading,
     {"get_extra_info", method(transport_get_extra_info), kFast,
      "get_extra_info($self, name, default=None)\n--\n\nOptional information: socket, sockname, "
      "peername."},
     {"set_protocol", method(one_argument<"set_protocol", "protocol", set_protocol>), kFast,
      "set_protocol($self, protocol)\n--\n\nChange who is told of what happens."},
-    {"get_protocol", transport_get_protocol, METH_NOARGS,
-     "get_protocol($self)\n--\n\nWho is told of what happens."},
-    {"get_write_buffer_size", transport_get_write_buffer_size, METH_NOARGS,
-     "get_write_buffer_size($self)\n--\n\nBytes that are queued."},
-    {"get_write_buffer_limits", transport_get_write_buffer_limits, METH_NOARGS,
-     "get_write_buffer_limits($self)\n--\n\n(low, high)"},
-    {"set_write_buffer_limits", method(transport_set_write_buffer_limits), kFast,
-     "set_write_buffer_limits($self, high=None, low=None)\n--\n\nSet the marks of flow control, in "
-     "bytes."},
-    {"_start", transport_start, METH_O, nullptr},
-    {"_call_connection_lost", transport_call_connection_lost, METH_O, nullptr},
+    kGetProtocol,
+    kGetWriteBufferSize,
+    kGetWriteBufferLimits,
+    kSetWriteBufferLimits,
+    kStart,
+    kCallConnectionLost,
     {"_force_close", transport_force_close, METH_O, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 

@@ -12,6 +12,7 @@
 #include "transport/methods.h"
 #include "transport/network.h"
 #include "transport/pipe_transport.h"
+#include "transport/shared_methods.h"
 #include "transport/tls_transport.h"
 
 namespace penstock::py {
@@ -113,30 +114,20 @@ PyMethodDef methods[] = {
      "close($self)\n--\n\nClose the connection once the queue has drained."},
     {"abort", transport_abort, METH_NOARGS,
      "abort($self)\n--\n\nClose the connection at once; what is queued is lost."},
-    {"is_closing", transport_is_closing, METH_NOARGS,
-     "is_closing($self)\n--\n\nWhether the transport is closed or being closed."},
-    {"is_reading", transport_is_reading, METH_NOARGS,
-     "is_reading($self)\n--\n\nWhether data is received."},
-    {"pause_reading", transport_pause_reading, METH_NOARGS,
-     "pause_reading($self)\n--\n\nReceive nothing until resume_reading()."},
-    {"resume_reading", transport_resume_reading, METH_NOARGS,
-     "resume_reading($self)\n--\n\nReceive again."},
+    kIsClosing,
+    kIsReading,
+    kPauseReading,
+    kResumeReading,
     {"get_extra_info", method(transport_get_extra_info), kFast,
      "get_extra_info($self, name, default=None)\n--\n\nOptional information: socket, sockname, "
      "peername."},
-    {"set_protocol", method(one_argument<"set_protocol", "protocol", transport_set_protocol>),
-     kFast, "set_protocol($self, protocol)\n--\n\nChange who is told of what happens."},
-    {"get_protocol", transport_get_protocol, METH_NOARGS,
-     "get_protocol($self)\n--\n\nWho is told of what happens."},
-    {"get_write_buffer_size", transport_get_write_buffer_size, METH_NOARGS,
-     "get_write_buffer_size($self)\n--\n\nBytes that are queued."},
-    {"get_write_buffer_limits", transport_get_write_buffer_limits, METH_NOARGS,
-     "get_write_buffer_limits($self)\n--\n\n(low, high)"},
-    {"set_write_buffer_limits", method(transport_set_write_buffer_limits), kFast,
-     "set_write_buffer_limits($self, high=None, low=None)\n--\n\nSet the marks of flow control, in "
-     "bytes."},
-    {"_start", transport_start, METH_O, nullptr},
-    {"_call_connection_lost", transport_call_connection_lost, METH_O, nullptr},
+    kSetProtocol,
+    kGetProtocol,
+    kGetWriteBufferSize,
+    kGetWriteBufferLimits,
+    kSetWriteBufferLimits,
+    kStart,
+    kCallConnectionLost,
     {"_force_close", transport_force_close, METH_O, nullptr},
     {"_begin_sendfile", transport_begin_sendfile, METH_NOARGS, nullptr},
     {"_end_sendfile", transport_end_sendfile, METH_NOARGS, nullptr},
