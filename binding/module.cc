@@ -201,6 +201,7 @@ int clear(PyObject* module) {
     state->plain_loop = nullptr;
     state->free_futures.clear(PyObject_GC_Del);
     state->free_tasks.clear(PyObject_GC_Del);
+    state->task_names.clear();
     state->free_iters.clear(PyObject_GC_Del);
     state->free_handles.clear(PyObject_GC_Del);
     state->free_timer_handles.clear(PyObject_GC_Del);

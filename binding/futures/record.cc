@@ -41,8 +41,7 @@ void clear_cancellation(Cancellation* cancellation) noexcept {
 }
 
 // Where Python code calls us from: a new reference to the code object.
-Site calling_site() noexcept {
-    PyThreadState* thread = PyThreadState_Get();
+Site calling_site(PyThreadState* thread) noexcept {
 #if PY_VERSION_HEX >= 0x030C0000
 #if PY_VERSION_HEX >= 0x030D0000
     auto* frame = thread->current_frame;
@@ -81,8 +80,8 @@ PyObject* cancellation_or_none(const Cancellation* cancellation) noexcept {
 
 }  // namespace
 
-void record_spawn_site(TaskRecord& record) noexcept {
-    Site site = calling_site();
+void record_spawn_site(TaskRecord& record, PyThreadState* thread) noexcept {
+    Site site = calling_site(thread);
     record.spawn_code = site.code;
     record.spawn_offset = site.offset;
 }
@@ -90,7 +89,8 @@ void record_spawn_site(TaskRecord& record) noexcept {
 void record_cancellation(TaskRecord& record, std::uint64_t canceller, PyObject* message) noexcept {
     auto* made = static_cast<Cancellation*>(PyMem_Malloc(sizeof(Cancellation)));
     if (made == nullptr) return;
-    *made = {canceller, message != Py_None ? Py_NewRef(message) : nullptr, calling_site()};
+    *made = {canceller, message != Py_None ? Py_NewRef(message) : nullptr,
+             calling_site(PyThreadState_Get())};
     clear_cancellation(std::exchange(record.cancellation, made));
 }
 

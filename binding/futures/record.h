@@ -42,7 +42,8 @@ struct TaskRecord {
     std::int64_t since;  // when the wait began: the turn's time, in ns of CLOCK_MONOTONIC
 };
 
-void record_spawn_site(TaskRecord& record) noexcept;
+// `thread` is the calling one.
+void record_spawn_site(TaskRecord& record, PyThreadState* thread) noexcept;
 // The last one counts. Where memory is out, none does.
 void record_cancellation(TaskRecord& record, std::uint64_t canceller, PyObject* message) noexcept;
 int visit_record(const TaskRecord& record, visitproc visit, void* arg) noexcept;

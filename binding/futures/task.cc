@@ -1,6 +1,5 @@
 #include "futures/task.h"
 
-#include <charconv>
 #include <cstring>
 
 #include "futures/future.h"
@@ -12,23 +11,10 @@
 namespace penstock::py {
 namespace {
 
-// "Task-N". From 3.13 the base keeps the bare number and formats it when it is asked.
-PyObject* default_name(std::uint64_t number) noexcept {
-#if PY_VERSION_HEX >= 0x030D0000
-    return PyLong_FromUnsignedLongLong(number);
-#else
-    char text[32] = "Task-";
-    char* end = std::to_chars(text + 5, text + sizeof text, number).ptr;
-    PyObject* name = PyUnicode_New(end - text, 127);
-    if (name != nullptr) std::memcpy(PyUnicode_1BYTE_DATA(name), text, end - text);
-    return name;
-#endif
-}
-
-bool set_name(Task* task, PyObject* name) noexcept {
+bool set_name(State* state, Task* task, PyObject* name) noexcept {
     PyObject* text;
     if (name == nullptr || name == Py_None)
-        text = default_name(task->record.id);
+        text = state->task_names.make(task->record.id);
     else
         text = PyUnicode_CheckExact(name) ? Py_NewRef(name) : PyObject_Str(name);
     if (text == nullptr) return false;
@@ -47,12 +33,12 @@ bool fill(Loop* loop, Task* task, PyObject* coro, PyObject* name, PyObject* cont
 #endif
     task->record.id = ++state->tasks_made;
     task->record.parent = current_task_id(loop);
-    record_spawn_site(task->record);
+    PyThreadState* thread = current_thread(loop);
+    record_spawn_site(task->record, thread);
     if (context != nullptr && context != Py_None) {
         task->context = Py_NewRef(context);
     } else {
-        PyObject* snapshot =
-            Scratch::snapshot(current_thread(loop), state->bare_context, state->empty_vars);
+        PyObject* snapshot = Scratch::snapshot(thread, state->bare_context, state->empty_vars);
         if (snapshot == nullptr) return false;
         if (state->bare_context) {
             task->vars = snapshot;
@@ -61,7 +47,7 @@ bool fill(Loop* loop, Task* task, PyObject* coro, PyObject* name, PyObject* cont
             task->context = snapshot;
         }
     }
-    if (!set_name(task, name)) return false;
+    if (!set_name(state, task, name)) return false;
     if (loop->is_debug) [[unlikely]] {
         task->source_tb = PyObject_CallNoArgs(state->extract_stack);
         if (task->source_tb == nullptr) return false;
@@ -191,6 +177,7 @@ void dealloc(PyObject* self) {
         clear_all();  // a subclass, whose own dealloc has seen to the depth
     } else {
         bool keep = !PyObject_GC_IsFinalized(self);
+        state->task_names.give_back(std::exchange(task->name, nullptr));
         if (!clear_in_trashcan(state, self, dealloc, clear_all)) return;
         if (keep && state->free_tasks.push(self)) return;
     }

@@ -16,7 +16,7 @@ namespace penstock::py {
 
 void write_current_task(Loop* loop, PyObject* task) noexcept {
     State* state = loop->state;
-    PyObject* pending = PyErr_Occurred() != nullptr ? take_exception() : nullptr;
+    PyObject* pending = has_exception(current_thread(loop)) ? take_exception() : nullptr;
 #if PY_VERSION_HEX >= 0x030E0000
     if (state->running_task_offset > 0) {
         auto* slot = reinterpret_cast<PyObject**>(reinterpret_cast<char*>(PyThreadState_Get()) +

@@ -26,6 +26,15 @@ PyObject* object(T* pointer) noexcept {
     return reinterpret_cast<PyObject*>(pointer);
 }
 
+// Whether an exception is pending in `thread`, the calling one, which PyErr_Occurred() must find.
+inline bool has_exception(const PyThreadState* thread) noexcept {
+#if PY_VERSION_HEX >= 0x030C0000
+    return thread->current_exception != nullptr;
+#else
+    return thread->curexc_type != nullptr;
+#endif
+}
+
 // The pending exception as one object with its traceback, or nullptr; nothing is pending after.
 inline PyObject* take_exception() noexcept {
 #if PY_VERSION_HEX >= 0x030C0000

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "futures/layout.h"
+#include "futures/task_names.h"
 #include "py/free_list.h"
 #include "py/python.h"
 
@@ -121,6 +122,7 @@ struct State {
     unsigned clearing_depth;  // see py/trashcan.h
     ListNode tasks;           // below 3.14: all native tasks that are not done
 
+    TaskNames task_names;
     FreeList<4096> free_futures;
     FreeList<4096> free_tasks;
     FreeList<1024> free_iters;

@@ -539,3 +539,24 @@ def test_a_million_tasks_leave_nothing(new_loop):
         before = resident()
         runner.run(main(1000))
         assert resident() - before < 2_000_000
+
+
+async def test_the_default_name_of_a_dead_task_is_kept_by_whoever_has_it():
+    loop = asyncio.get_running_loop()
+    names, hashes = [], []
+    for _ in range(50):
+        task = loop.create_task(value(1))
+        names.append(task.get_name())
+        hashes.append(hash(names[-1]))
+        await task
+        del task
+    unseen = [loop.create_task(value(1)) for _ in range(50)]
+    await asyncio.gather(*unseen)
+    del unseen
+    later = [loop.create_task(value(1)) for _ in range(50)]
+    await asyncio.gather(*later)
+    assert [hash(name) for name in names] == hashes
+    everything = names + [task.get_name() for task in later]
+    assert len(set(everything)) == 100
+    assert all(name.removeprefix("Task-").isdigit() for name in everything)
+    assert all(hash(name) == hash("".join(name)) for name in everything)
