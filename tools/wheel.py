@@ -129,6 +129,8 @@ def put_sentence(new: str) -> None:
     readme = ROOT / "README.md"
     before, begin, rest = readme.read_text().partition("<!-- wheel -->\n")
     _, end, after = rest.partition("<!-- /wheel -->\n")
+    if not end:
+        sys.exit(f"{readme.name} has no place for it: <!-- wheel -->, <!-- /wheel -->")
     readme.write_text(f"{before}{begin}{new}\n{end}{after}")
 
 
