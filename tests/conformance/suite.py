@@ -79,10 +79,22 @@ def modules(patterns: Iterable[str] = ()) -> list[str]:
     return [m for m in present if any(fnmatch.fnmatchcase(m, pattern) for pattern in wanted)]
 
 
+def collect(module: str, loop: str = "penstock") -> list[str]:
+    """The ids of a module's tests, as unittest finds them."""
+    lines, log, status = _work(module, loop, None)
+    if not lines or "finished" not in lines[-1]:
+        raise ImportError(f"{module} could not be imported (status {status}):\n{log}")
+    return list(lines[0]["tests"])
+
+
 def run(module: str, loop: str, only: str | None = None) -> Report:
     """Run a module with loop `asyncio` or `penstock`; `only` is a glob of test ids."""
     report = Report(module)
-    everything = _collect(module, loop, report)
+    try:
+        everything = collect(module, loop)
+    except ImportError as failed:
+        report.problems.append(str(failed))
+        return report
     prefix = module.removeprefix("test.")
     entries = [
         entry
@@ -132,15 +144,6 @@ def _run_on_the_stock_loop(tests: list[str], report: Report) -> None:
     report.details.update(trial.details)
     for test, outcome in trial.outcomes.items():
         report.outcomes[test] = "stock loop" if outcome == "ok" else outcome
-
-
-def _collect(module: str, loop: str, report: Report) -> list[str]:
-    """The ids of a module's tests."""
-    lines, log, status = _work(module, loop, None)
-    if not lines or "finished" not in lines[-1]:
-        report.problems.append(f"{module} could not be imported (status {status}):\n{log}")
-        return []
-    return list(lines[0]["tests"])
 
 
 def _run_tests(tests: list[str], loop: str, report: Report) -> None:

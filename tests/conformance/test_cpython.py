@@ -1,7 +1,6 @@
 """CPython's own tests of this interpreter, module by module, on penstock and on asyncio."""
 
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 import pytest
 
@@ -11,19 +10,6 @@ MISSING = suite.why_unavailable()
 
 if MISSING:
     pytest.skip(MISSING, allow_module_level=True)
-
-
-@pytest.fixture(scope="session")
-def reports(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[suite.Report]]]:
-    """On the modules whose tests were selected; two run at a time."""
-    selected = [
-        item.callspec.params["module"]
-        for item in request.session.items
-        if isinstance(item, pytest.Function) and item.originalname == "test_on_penstock"
-    ]
-    with ThreadPoolExecutor(suite.AT_A_TIME) as pool:
-        yield {module: pool.submit(suite.run, module, "penstock") for module in selected}
-        pool.shutdown(cancel_futures=True)
 
 
 @pytest.mark.parametrize("module", suite.modules())
