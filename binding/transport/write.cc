@@ -131,6 +131,10 @@ bool write_bytes(SocketTransport* transport, std::span<const std::byte> bytes) n
 PyObject* transport_writelines(PyObject* self, PyObject* list) {
     SocketTransport* transport = as_transport(self);
     if (!can_write(transport, kHas312 ? "writelines" : "write")) return nullptr;
+    if (kHas312) {  // whatever is false is nothing to write, None too
+        int has_data = PyObject_IsTrue(list);
+        if (has_data <= 0) return none_if(has_data == 0);
+    }
     Views views;
     if (!views.open(list)) return nullptr;
     if (views.all().empty()) Py_RETURN_NONE;

@@ -57,6 +57,17 @@ async def test_empty_writes_do_nothing(connect):
     await protocol.lost
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="until then the lines are joined")
+async def test_lines_that_are_false_are_no_lines(connect, pair):
+    transport, protocol = await connect()
+    for nothing in (None, (), b"", 0):
+        transport.writelines(nothing)
+    transport.write(b"b")
+    assert read_exactly(pair[1], 1) == b"b"
+    transport.close()
+    await protocol.lost
+
+
 @pytest.mark.asyncio_since(3, 13)
 async def test_empty_lines_do_nothing(connect, pair):
     transport, protocol = await connect()
