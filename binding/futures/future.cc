@@ -23,12 +23,16 @@ void fire(Loop* loop, BaseFuture* future, PyObject* callback, PyObject* context)
         return;
     }
     PyObject* args[] = {object(future)};
-    Handle* handle =
-        loop->reactor == nullptr ? nullptr : new_handle(loop, callback, args, 1, context);
-    if (handle != nullptr)
-        loop->reactor->push(make_word(WordKind::kHandle, handle));
-    else
-        PyErr_Clear();
+    if (loop->reactor != nullptr) {
+        Handle* handle = new_handle(loop, callback, args, 1, context);
+        if (handle == nullptr || !loop->reactor->try_push(make_word(WordKind::kHandle, handle)))
+            [[unlikely]] {
+            if (handle != nullptr) PyErr_NoMemory();
+            Py_XDECREF(object(handle));
+            report_exception(loop, "A done callback could not be scheduled", take_exception(),
+                             {{"future", object(future)}, {"callback", callback}});
+        }
+    }
     Py_DECREF(callback);
     Py_XDECREF(context);
 }
@@ -180,12 +184,42 @@ bool is_pending(const State* state, PyObject* future) noexcept {
     return done.get() == Py_False;
 }
 
-void complete_with_none(Loop* loop, PyObject* future) noexcept {
-    if (!is_pending(loop->state, future)) return;
-    if (loop->state->native_task && find_native_loop(loop->state, as_base(future)->loop) == loop)
-        return finish_future(loop, as_base(future), Py_NewRef(Py_None));
-    Ref<> done = Ref<>::steal(PyObject_CallMethod(future, "set_result", "O", Py_None));
+namespace {
+
+// Whether it is a future of ours, whose fields we write.
+bool is_ours(Loop* loop, PyObject* future) noexcept {
+    return loop->state->native_task && find_native_loop(loop->state, as_base(future)->loop) == loop;
+}
+
+void call_setter(PyObject* future, PyObject* setter, PyObject* value) noexcept {
+    Ref<> done = Ref<>::steal(PyObject_CallMethodOneArg(future, setter, value));
     if (!done) PyErr_WriteUnraisable(future);
+}
+
+}  // namespace
+
+void complete_with(Loop* loop, PyObject* future, PyObject* result) noexcept {
+    Ref<> owned = Ref<>::steal(result);
+    if (!is_pending(loop->state, future)) return;
+    if (is_ours(loop, future)) return finish_future(loop, as_base(future), owned.release());
+    call_setter(future, loop->state->str_set_result, result);
+}
+
+void complete_with_none(Loop* loop, PyObject* future) noexcept {
+    complete_with(loop, future, Py_NewRef(Py_None));
+}
+
+void fail_with(Loop* loop, PyObject* future, PyObject* exception) noexcept {
+    Ref<> owned = Ref<>::steal(exception);
+    if (!is_pending(loop->state, future)) return;
+    if (!is_ours(loop, future))
+        return call_setter(future, loop->state->str_set_exception, exception);
+    BaseFuture* base = as_base(future);
+    base->exception_tb = PyException_GetTraceback(exception);
+    base->exception = owned.release();
+    base->log_tb = 1;
+    base->state = kFinished;
+    fire_callbacks(loop, base);
 }
 
 bool add_waiter(Loop* loop, BaseFuture* future, Task* task) noexcept {
@@ -199,13 +233,13 @@ bool add_waiter(Loop* loop, BaseFuture* future, Task* task) noexcept {
         future->context0 = Py_NewRef(Py_None);
         return true;
     }
-    PyObject* pair = PyTuple_Pack(2, object(task), Py_None);
-    Py_DECREF(object(task));
-    if (pair == nullptr) return false;
+    Ref<> pair = Ref<>::steal(PyTuple_Pack(2, object(task), Py_None));
+    if (!pair) return false;
     if (future->callbacks == nullptr) future->callbacks = PyList_New(0);
-    int error = future->callbacks == nullptr ? -1 : PyList_Append(future->callbacks, pair);
-    Py_DECREF(pair);
-    return error == 0;
+    if (future->callbacks == nullptr || PyList_Append(future->callbacks, pair.get()) < 0)
+        return false;
+    Py_DECREF(object(task));
+    return true;
 }
 
 void raise_cancelled(const State* state, BaseFuture* future) noexcept {

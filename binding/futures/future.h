@@ -33,11 +33,14 @@ void fire_callbacks(Loop* loop, BaseFuture* future) noexcept;
 void finish_future(Loop* loop, BaseFuture* future, PyObject* result) noexcept;
 
 // The same for any kind of future that loop.create_future() may have made, and only where it is
-// still pending.
+// still pending. complete_with() takes over `result`, fail_with() `exception`.
+void complete_with(Loop* loop, PyObject* future, PyObject* result) noexcept;
 void complete_with_none(Loop* loop, PyObject* future) noexcept;
+void fail_with(Loop* loop, PyObject* future, PyObject* exception) noexcept;
 bool is_pending(const State* state, PyObject* future) noexcept;
 
-// `task` (its reference is taken over) wakes when `future` is done.
+// `task` (its reference is taken over) wakes when `future` is done. False with MemoryError set: the
+// reference is still the caller's.
 bool add_waiter(Loop* loop, BaseFuture* future, Task* task) noexcept;
 
 // A new reference to the result, or nullptr with what the future raises.

@@ -115,7 +115,7 @@ PyObject* task_record(PyObject* module, PyObject* candidate) {
         Py_RETURN_NONE;
     Task* task = as_task(candidate);
     const TaskRecord& record = task->record;
-    bool waits = record.wait_kind != WaitKind::kNothing;
+    bool waits = name_of(record.wait_kind) != nullptr;
     return Py_BuildValue(
         "{s:K,s:N,s:O,s:i,s:z,s:O,s:N,s:N,s:N}", "id", static_cast<unsigned long long>(record.id),
         "parent", id_or_none(record.parent), "spawn_code", or_none(record.spawn_code),

@@ -15,6 +15,7 @@ enum class WaitKind : std::uint8_t {
     kTask,
     kSleep,
     kForeign,  // a future of another make
+    kNoRoom,   // nothing, but memory is out: `since` links it to who runs next
 };
 
 // A place in Python code.

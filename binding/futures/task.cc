@@ -101,6 +101,10 @@ int init(PyObject* self, PyObject* args, PyObject* kwargs) {
         return -1;
     }
 #endif
+    if (task->record.wait_kind == WaitKind::kNoRoom) {
+        PyErr_NoMemory();  // the loop's list goes through it
+        return -1;
+    }
     if (task->native != nullptr) unlink_task(task);
     task->native = nullptr;
     if (loop == nullptr || loop->reactor == nullptr) {
@@ -213,7 +217,7 @@ PyObject* cancel(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObje
     ++task->cancels_requested;
     Loop* running = running_loop(state);
     record_cancellation(task->record, running != nullptr ? current_task_id(running) : 0, message);
-    if (task->waiter != nullptr) {
+    if (task->waiter != nullptr && !PyExceptionInstance_Check(task->waiter)) {
         int was_cancelled = cancel_awaited(state, task->waiter, message);
         if (was_cancelled < 0) return nullptr;
         if (was_cancelled) Py_RETURN_TRUE;

@@ -24,6 +24,8 @@ PyObject* outcome_of_wait(Loop* loop, Task* task) noexcept {
             }
         } else if (Py_TYPE(waiter) == state->sleep) {
             exception = sleep_exception(waiter);
+        } else if (PyExceptionInstance_Check(waiter)) {
+            exception = Py_NewRef(waiter);  // see fail_soon()
         } else {
             if (PyObject_TypeCheck(waiter, state->base_future) ||
                 PyObject_TypeCheck(waiter, state->base_task))
@@ -58,19 +60,31 @@ PySendResult throw_into(Loop* loop, PyObject* coro, PyObject* exception,
     return PYGEN_RETURN;
 }
 
-// A RuntimeError is thrown into the task at its next step.
+// What is pending, or a RuntimeError, is thrown into the task at its next step.
 void fail_soon(Loop* loop, Task* task, Ref<> message) noexcept {
     if (message) PyErr_SetObject(PyExc_RuntimeError, message.get());
+    Ref<> exception = Ref<>::steal(take_exception());
     PyObject* failed = new_future(loop);
-    if (failed == nullptr) {
-        Py_DECREF(object(task));
-        PyErr_WriteUnraisable(nullptr);
-        return;
+    if (failed != nullptr) {
+        as_base(failed)->exception = exception.release();
+        as_base(failed)->state = kFinished;
+        task->waiter = failed;
+    } else {
+        PyErr_Clear();
+        task->waiter = exception.release();  // it stands for such a future where memory is out
     }
-    as_base(failed)->exception = take_exception();
-    as_base(failed)->state = kFinished;
-    task->waiter = failed;
     push_task(loop, task);
+}
+
+// There is no memory to wait for `task->waiter`.
+void give_up_wait(Loop* loop, Task* task) noexcept {
+    PyObject* pending = take_exception();
+    PyObject* waiter = std::exchange(task->waiter, nullptr);
+    discard_awaited_by(as_base(waiter), object(task));
+    Py_DECREF(waiter);
+    task->record.wait_kind = WaitKind::kNothing;
+    raise_exception(pending);
+    fail_soon(loop, task, {});
 }
 
 // A task that was cancelled before it came to wait cancels what it waits for.
@@ -190,13 +204,16 @@ void act_on_yield(Loop* loop, Task* task, PyObject* yielded) noexcept {
     add_awaited_by(future, object(task));
     if (task->must_cancel) [[unlikely]] {
         Py_INCREF(object(task));
-        add_waiter(loop, future, task);
+        if (!add_waiter(loop, future, task)) {
+            Py_DECREF(object(task));
+            return give_up_wait(loop, task);
+        }
         pass_on_cancellation(state, task, yielded);
         Py_DECREF(object(task));
         return;
     }
     if (!add_waiter(loop, future, task)) [[unlikely]]
-        PyErr_WriteUnraisable(nullptr);
+        give_up_wait(loop, task);
 }
 
 // Takes over `exception`, with which the coroutine has ended.

@@ -69,13 +69,16 @@ inline Loop* as_loop(PyObject* object) noexcept { return reinterpret_cast<Loop*>
 // Raises RuntimeError and returns false where the loop is closed.
 bool check_open(Loop* loop) noexcept;
 
-// Takes over the reference to `task` and lets it run its next step. `loop` is its native loop.
+// Takes over the reference to `task` and lets it run its next step, also where memory is out.
+// `loop` is its native loop.
+void push_task_without_room(Loop* loop, Task* task) noexcept;
 inline void push_task(Loop* loop, Task* task) noexcept {
     if (loop->reactor == nullptr) [[unlikely]] {
         Py_DECREF(object(task));
         return;
     }
-    loop->reactor->push(make_word(WordKind::kTask, task));
+    if (!loop->reactor->try_push(make_word(WordKind::kTask, task))) [[unlikely]]
+        push_task_without_room(loop, task);
 }
 
 // The thread that calls a method of the loop. While the loop runs that is its own thread, for

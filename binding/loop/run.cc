@@ -7,6 +7,7 @@
 #include "loop/loop.h"
 #include "loop/sleep.h"
 #include "loop/slow_call.h"
+#include "py/os_error.h"
 #include "py/stop_iteration.h"
 #include "py/types.h"
 
@@ -84,6 +85,11 @@ public:
         Py_END_ALLOW_THREADS return count;
     }
 
+    void wait_failed(int error) noexcept {
+        raise_os_error(error, loop_->reactor->backend().failed_call());
+        Py_XSETREF(loop_->failure, take_exception());
+    }
+
     bool interrupted() noexcept {
         if (loop_->failure != nullptr) return true;
         if (PyErr_CheckSignals() == 0) return false;
@@ -101,6 +107,18 @@ void count_cancelled_timer(Loop* loop) noexcept {
     if (loop->reactor == nullptr) return;
     loop->reactor->timers().count_cancelled(is_cancelled,
                                             [loop](Word word) { drop_word(loop, word); });
+}
+
+void push_task_without_room(Loop* loop, Task* task) noexcept {
+    static_assert(sizeof task->record.since == sizeof(Word));
+    // Woken twice it steps once: the second step would find nothing to do.
+    if (task->record.wait_kind == WaitKind::kNoRoom) return Py_DECREF(object(task));
+    task->record.wait_kind = WaitKind::kNoRoom;
+    bool has_room =
+        loop->reactor->push(make_word(WordKind::kTask, task), [](Word word) noexcept -> Word& {
+            return reinterpret_cast<Word&>(task_of(word)->record.since);
+        });
+    if (has_room) task->record.wait_kind = WaitKind::kNothing;
 }
 
 void drop_word(Loop*, Word word) noexcept {

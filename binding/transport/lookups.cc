@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <new>
 
+#include "futures/future.h"
 #include "py/types.h"
 #include "transport/methods.h"
 #include "transport/network.h"
@@ -32,19 +33,15 @@ PyObject* lookup_exception(State* state, const LookupError& error) noexcept {
     bool is_systems = error.code == EAI_SYSTEM;
     PyObject* kind = is_systems ? PyExc_OSError : state->gaierror;
     int code = is_systems ? error.system_error : error.code;
-    return PyObject_CallFunction(kind, "is", code, error.text().c_str());
+    return PyObject_CallFunction(kind, "is", code, error.text());
 }
 
-bool settle(Loop* loop, PyObject* future, const AddressAnswer& answer) noexcept {
-    Ref<> done = Ref<>::steal(PyObject_CallMethodNoArgs(future, loop->state->str_done));
-    int is_done = done ? PyObject_IsTrue(done.get()) : -1;
-    if (is_done != 0) return is_done > 0;
-    Ref<> outcome = Ref<>::steal(answer.error ? lookup_exception(loop->state, answer.error)
-                                              : addresses_list(answer));
-    if (!outcome) return false;
-    PyObject* setter = answer.error ? loop->state->str_set_exception : loop->state->str_set_result;
-    Ref<> set = Ref<>::steal(PyObject_CallMethodOneArg(future, setter, outcome.get()));
-    return static_cast<bool>(set);
+// Where memory is out the future learns just that.
+void settle(Loop* loop, PyObject* future, const AddressAnswer& answer) noexcept {
+    if (!answer.error)
+        if (PyObject* list = addresses_list(answer)) return complete_with(loop, future, list);
+    PyObject* exception = answer.error ? lookup_exception(loop->state, answer.error) : nullptr;
+    fail_with(loop, future, exception != nullptr ? exception : take_exception());
 }
 
 }  // namespace
@@ -52,7 +49,10 @@ bool settle(Loop* loop, PyObject* future, const AddressAnswer& answer) noexcept 
 class Lookups::Question final : public Lookup, public Completion {
 public:
     Question(Lookups* lookups, std::uint64_t number, AddressQuery query)
-        : lookups_(lookups), number_(number), query_(std::move(query)) {}
+        : letter{make_word(WordKind::kCompletion, static_cast<Completion*>(this))},
+          lookups_(lookups),
+          number_(number),
+          query_(std::move(query)) {}
 
     void ask() noexcept override { answer_ = look_up(query_); }
     void complete(Loop*) noexcept override {
@@ -60,6 +60,8 @@ public:
         lookups_->answer(number_, answer_);
     }
     void drop() noexcept override { delete this; }
+
+    Letter letter;  // the answer comes in
 
 private:
     Lookups* lookups_;  // touched on the loop's thread only, and while the loop is open
@@ -79,33 +81,36 @@ PyObject* Lookups::resolve(AddressQuery query) noexcept {
     if (!future) return nullptr;
     try {
         if (auto answer = look_up_literal(query)) {
-            if (!settle(loop_, future.get(), *answer)) return nullptr;
+            settle(loop_, future.get(), *answer);
             return future.release();
         }
         std::uint64_t number = next_number_++;
         auto question = std::make_unique<Question>(this, number, std::move(query));
-        waiting_.emplace(number, Py_NewRef(future.get()));
+        waiting_.emplace(number, future.get());
         if (!submit(std::move(question))) {
             waiting_.erase(number);
-            Py_DECREF(future.get());
             return nullptr;
         }
+        Py_INCREF(future.get());
     } catch (const std::bad_alloc&) {
         return PyErr_NoMemory();
     }
     return future.release();
 }
 
-bool Lookups::submit(std::unique_ptr<Question> question) noexcept {
+bool Lookups::submit(std::unique_ptr<Question> question) {
     if (resolver_ == nullptr) {
         Reactor* reactor = loop_->reactor;
         resolver_ = std::make_unique<Resolver>([reactor](std::unique_ptr<Lookup> lookup) {
-            auto* answered = static_cast<Question*>(lookup.release());
-            reactor->post(make_word(WordKind::kCompletion, static_cast<Completion*>(answered)));
+            reactor->post(static_cast<Question*>(lookup.release())->letter);
         });
     }
-    if (resolver_->submit(std::move(question)) == 0) return true;
-    PyErr_SetString(PyExc_RuntimeError, "can't start new thread");
+    int error = resolver_->submit(std::move(question));
+    if (error == 0) return true;
+    if (error == -ENOMEM)
+        PyErr_NoMemory();
+    else
+        PyErr_SetString(PyExc_RuntimeError, "can't start new thread");
     return false;
 }
 
@@ -114,8 +119,7 @@ void Lookups::answer(std::uint64_t number, const AddressAnswer& answer) noexcept
     if (found == waiting_.end()) return;
     Ref<> future = Ref<>::steal(found->second);
     waiting_.erase(found);
-    if (!settle(loop_, future.get(), answer) && !take_failure(loop_))
-        PyErr_WriteUnraisable(future.get());
+    settle(loop_, future.get(), answer);
 }
 
 int Lookups::traverse(visitproc visit, void* arg) const noexcept {
@@ -141,7 +145,12 @@ bool read_name(PyObject* value, std::optional<std::string>& out) noexcept {
                      Py_TYPE(value)->tp_name);
         return false;
     }
-    out.emplace(text, static_cast<std::size_t>(size));
+    try {
+        out.emplace(text, static_cast<std::size_t>(size));
+    } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
+        return false;
+    }
     if (out->find('\0') == std::string::npos) return true;
     PyErr_SetString(PyExc_ValueError, "embedded null byte");
     return false;

@@ -5,8 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <memory>
-#include <system_error>
+#include <new>
 
 namespace penstock {
 namespace {
@@ -40,12 +41,17 @@ bool is_number(const std::string& text) noexcept {
 
 }  // namespace
 
-std::string LookupError::text() const {
-    return code == EAI_SYSTEM ? std::generic_category().message(system_error)
-                              : ::gai_strerror(code);
+const char* LookupError::text() const noexcept {
+    return code == EAI_SYSTEM ? std::strerror(system_error) : ::gai_strerror(code);
 }
 
-AddressAnswer look_up(const AddressQuery& query) { return ask(query, query.flags); }
+AddressAnswer look_up(const AddressQuery& query) noexcept {
+    try {
+        return ask(query, query.flags);
+    } catch (const std::bad_alloc&) {
+        return {{EAI_MEMORY, 0}, {}};
+    }
+}
 
 std::optional<AddressAnswer> look_up_literal(const AddressQuery& query) {
     if (query.service && !is_number(*query.service)) return std::nullopt;

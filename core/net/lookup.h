@@ -15,7 +15,7 @@ struct LookupError {
     int code = 0;
     int system_error = 0;
     explicit operator bool() const noexcept { return code != 0; }
-    std::string text() const;
+    const char* text() const noexcept;  // until the thread's next call of its kind
 };
 
 struct AddressQuery {
@@ -51,7 +51,8 @@ struct NameAnswer {
     std::string service;
 };
 
-AddressAnswer look_up(const AddressQuery& query);
+// Without memory the answer is EAI_MEMORY.
+AddressAnswer look_up(const AddressQuery& query) noexcept;
 NameAnswer look_up(const NameQuery& query);
 
 // The answer where host and service are literals, numbers or absent: no file is read, no packet

@@ -41,7 +41,7 @@ TEST(Lookup, ANameThatTheCallerRulesOutIsAnError) {
     auto answer = look_up_literal({.host = "localhost", .service = "80", .flags = AI_NUMERICHOST});
     ASSERT_TRUE(answer);
     EXPECT_EQ(answer->error.code, EAI_NONAME);
-    EXPECT_EQ(answer->error.text(), "Name or service not known");
+    EXPECT_STREQ(answer->error.text(), "Name or service not known");
 }
 
 TEST(Lookup, TheLiteralAnswerIsTheFullAnswer) {

@@ -6,10 +6,12 @@
 #include <cerrno>
 #include <condition_variable>
 #include <csignal>
+#include <cstddef>
 #include <deque>
 #include <iterator>
 #include <list>
 #include <mutex>
+#include <new>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -44,7 +46,10 @@ Resolver::Resolver(Post post, std::chrono::milliseconds idle)
 }
 
 Resolver::~Resolver() {
-    leave_parent_behind();
+    if (is_parents_) {
+        abandon();
+        return;
+    }
     std::deque<std::unique_ptr<Lookup>> dropped;
     {
         std::lock_guard guard(shared_->mutex);
@@ -56,27 +61,40 @@ Resolver::~Resolver() {
     shared_->has_work.notify_all();
 }
 
-void Resolver::leave_parent_behind() {
-    if (!is_parents_) return;
-    // Its mutex may be held by a thread that does not exist here: it is never touched again.
-    static_cast<void>(new std::shared_ptr<Shared>(std::move(shared_)));
+// The mutex may be held by a thread that does not exist in a child: the state that the parent's
+// threads share is never touched again, not even to be destroyed.
+void Resolver::abandon() noexcept {
+    alignas(std::shared_ptr<Shared>) std::byte never_destroyed[sizeof shared_];
+    new (never_destroyed) std::shared_ptr<Shared>(std::move(shared_));
     is_parents_ = false;
-    shared_ = std::make_shared<Shared>();
-    shared_->post = post_;
-    shared_->idle_time = idle_;
 }
 
-int Resolver::submit(std::unique_ptr<Lookup> lookup) {
-    leave_parent_behind();
-    std::list<Worker> ended;
-    std::lock_guard guard(shared_->mutex);
-    ended.swap(shared_->ended);
-    if (shared_->idle <= shared_->waiting.size() && shared_->running.size() < kMostThreads &&
-        !start_thread(shared_) && shared_->running.empty())
-        return -EAGAIN;
-    shared_->waiting.push_back(std::move(lookup));
-    shared_->has_work.notify_one();
-    return 0;
+void Resolver::leave_parent_behind() {
+    if (!is_parents_) return;
+    auto fresh = std::make_shared<Shared>();
+    fresh->post = post_;
+    fresh->idle_time = idle_;
+    abandon();
+    shared_ = std::move(fresh);
+}
+
+int Resolver::submit(std::unique_ptr<Lookup> lookup) noexcept {
+    try {
+        leave_parent_behind();
+        std::list<Worker> ended;
+        std::lock_guard guard(shared_->mutex);
+        ended.swap(shared_->ended);
+        shared_->waiting.push_back(std::move(lookup));
+        if (shared_->idle < shared_->waiting.size() && shared_->running.size() < kMostThreads &&
+            !start_thread(shared_) && shared_->running.empty()) {
+            shared_->waiting.pop_back();
+            return -EAGAIN;
+        }
+        shared_->has_work.notify_one();
+        return 0;
+    } catch (const std::bad_alloc&) {
+        return -ENOMEM;
+    }
 }
 
 // Before a fork.
@@ -114,14 +132,15 @@ bool Resolver::start_thread(const std::shared_ptr<Shared>& shared) noexcept {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool has_started = true;
-    auto& running = shared->running;
-    auto self = running.emplace(running.end());
+    bool has_started = false;
+    std::list<Worker> made;  // splicing needs no memory, and takes back nothing half done
     try {
+        auto self = made.emplace(made.end());
         self->thread = std::jthread(serve, shared, self);
+        shared->running.splice(shared->running.end(), made);
+        has_started = true;
     } catch (const std::system_error&) {
-        running.erase(self);
-        has_started = false;
+    } catch (const std::bad_alloc&) {
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     return has_started;

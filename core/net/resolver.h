@@ -5,7 +5,7 @@
 // Who owns what. A Lookup belongs to the caller until submit(), to the queue or to the one thread
 // that asks until it is answered, and then to whoever `post` hands it to. It is destroyed on
 // any of these threads, so it holds nothing that belongs to the loop's. `post` runs on a thread
-// of the pool, and never once the Resolver's destructor has begun to return.
+// of the pool, and never once the Resolver's destructor has begun to return; it does not throw.
 //
 // Threads start when there is work and end after kIdle without. Only one that has ended is ever
 // joined: one that is stuck in a lookup must not hold up the end of the program. They own the
@@ -44,8 +44,8 @@ public:
     Resolver(const Resolver&) = delete;
     Resolver& operator=(const Resolver&) = delete;
 
-    // 0, or -EAGAIN where there is no thread to ask and none could be started.
-    int submit(std::unique_ptr<Lookup> lookup);
+    // 0, or -errno: EAGAIN where there is no thread to ask and none could be started, ENOMEM.
+    int submit(std::unique_ptr<Lookup> lookup) noexcept;
     std::size_t threads() const;
 
 private:
@@ -53,7 +53,8 @@ private:
     struct Worker;
     static void serve(std::shared_ptr<Shared> shared, std::list<Worker>::iterator self) noexcept;
     static bool start_thread(const std::shared_ptr<Shared>& shared) noexcept;
-    void leave_parent_behind();
+    void leave_parent_behind();  // throws std::bad_alloc
+    void abandon() noexcept;
     void rest() noexcept;
 
     Post post_;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <condition_variable>
 #include <csignal>
 #include <functional>
@@ -13,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/testing/no_memory.h"
 #include "net/lookup.h"
 #include "reactor/epoll/epoll_backend.h"
 #include "reactor/reactor.h"
@@ -65,6 +67,7 @@ struct Question final : Lookup {
     std::function<void()> body;
     std::atomic<int>* destroyed = nullptr;
     int answer = 0;
+    Letter letter;
 };
 
 // Answers as they come, collected by the test's thread.
@@ -183,13 +186,37 @@ TEST(Resolver, AnswersReachTheLoop) {
         bool failed() const { return false; }
         Duration clock_shift() const { return Duration::zero(); }
         int wait(Backend& backend, Duration timeout) { return backend.wait(timeout); }
+        void wait_failed(int error) { FAIL() << error; }
     } loop{reactor, host};
     Resolver resolver([&](std::unique_ptr<Lookup> lookup) {
-        reactor.post(reinterpret_cast<Word>(static_cast<Question*>(lookup.release())));
+        auto* answered = static_cast<Question*>(lookup.release());
+        answered->letter.word = reinterpret_cast<Word>(answered);
+        reactor.post(answered->letter);
     });
     for (int i = 0; i < 200; ++i) ASSERT_EQ(resolver.submit(question()), 0);
     reactor.run(loop);
     EXPECT_EQ(loop.sum, 200 * 42);
+}
+
+TEST(Resolver, WithoutMemoryAQuestionIsRefused) {
+    Answers answers;
+    Resolver resolver(answers.post());
+    for (std::size_t allowed = 0;; ++allowed) {
+        auto asked = question();
+        int error;
+        std::size_t refused;
+        {
+            testing::NoMemory no_memory(allowed);
+            error = resolver.submit(std::move(asked));
+            refused = no_memory.refused();
+        }
+        if (refused == 0) {
+            EXPECT_EQ(error, 0);
+            break;
+        }
+        // Where no thread could be made but another one is there, that one answers.
+        EXPECT_TRUE(error == -ENOMEM || error == -EAGAIN || (error == 0 && allowed > 0)) << error;
+    }
 }
 
 TEST(Resolver, AChildStartsAnew) {

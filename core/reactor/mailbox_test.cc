@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <map>
 #include <thread>
@@ -12,29 +13,44 @@
 namespace penstock {
 namespace {
 
+std::vector<Word> words_of(Letters letters) {
+    std::vector<Word> words;
+    while (!letters.empty()) words.push_back(letters.pop());
+    return words;
+}
+
 TEST(Mailbox, KeepsTheOrderOfOneSender) {
     Mailbox mailbox;
+    Letter first{8}, second{16}, third{24};
     EXPECT_TRUE(mailbox.empty());
-    mailbox.post(8);
-    mailbox.post(16);
+    mailbox.post(first);
+    mailbox.post(second);
     EXPECT_FALSE(mailbox.empty());
-    EXPECT_EQ(mailbox.collect(), (std::vector<Word>{8, 16}));
+    Letters letters = mailbox.collect();
     EXPECT_TRUE(mailbox.empty());
     EXPECT_TRUE(mailbox.collect().empty());
+    mailbox.post(third);
+    letters.append(mailbox.collect());
+    letters.append({});
+    EXPECT_EQ(words_of(letters), (std::vector<Word>{8, 16, 24}));
 }
 
 TEST(Mailbox, LosesNothingOfManySenders) {
     constexpr Word kSenders = 4, kEach = 5000;
     Mailbox mailbox;
+    std::vector<Letter> letters(kSenders * kEach);
     std::vector<std::thread> senders;
     for (Word sender = 0; sender < kSenders; ++sender)
-        senders.emplace_back([&mailbox, sender] {
-            for (Word i = 0; i < kEach; ++i) mailbox.post(sender * kEach + i);
+        senders.emplace_back([&, sender] {
+            for (Word i = sender * kEach; i < (sender + 1) * kEach; ++i) {
+                letters[i].word = i;
+                mailbox.post(letters[i]);
+            }
         });
     std::map<Word, Word> next;  // what each sender sends next
     for (Word received = 0; received < kSenders * kEach;) {
         if (mailbox.empty()) continue;
-        for (Word word : mailbox.collect()) {
+        for (Word word : words_of(mailbox.collect())) {
             ASSERT_EQ(word % kEach, next[word / kEach]++);
             ++received;
         }
@@ -51,9 +67,10 @@ TEST(Mailbox, OpensInAChild) {
     Mailbox mailbox;
     std::atomic<bool> stops = false;
     std::thread other([&] {
-        for (Word word = 0; !stops; ++word) {
-            mailbox.post(word);
-            if (word % 64 == 0) mailbox.collect();
+        std::array<Letter, 64> letters;
+        while (!stops) {
+            for (Letter& letter : letters) mailbox.post(letter);
+            mailbox.collect();
         }
     });
     int failed = 0;
@@ -62,8 +79,10 @@ TEST(Mailbox, OpensInAChild) {
         if (child == 0) {
             ::alarm(20);
             bool was_empty = mailbox.empty();
-            mailbox.post(7);
-            ::_exit(was_empty && mailbox.collect() == std::vector<Word>{7} ? 0 : 1);
+            Letter letter{7};
+            mailbox.post(letter);
+            bool has_come = words_of(mailbox.collect()) == std::vector<Word>{7};
+            ::_exit(was_empty && has_come ? 0 : 1);
         }
         int status = -1;
         ::waitpid(child, &status, 0);

@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <cstddef>
 #include <new>
+#include <numeric>
+#include <span>
 #include <system_error>
 
 namespace penstock {
 
 Reactor::Reactor(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {
+    completed_.reserve(kMostAnEvent);
     int error = watch_own(wakeup_.fd(), wakeup_);
     if (error != 0)
         throw std::system_error(-error, std::generic_category(), "watching the eventfd");
@@ -27,43 +30,45 @@ void Reactor::forget_own(int fd) noexcept {
     if (backend_->watched() < before) --own_;
 }
 
-void Reactor::order_events(std::size_t count) {
-    std::vector<std::size_t> left(count);
-    for (std::size_t i = 0; i < count; ++i) left[i] = i;
-    order_.clear();
-    while (!left.empty()) {
-        auto chosen = left.begin() +
-                      static_cast<std::ptrdiff_t>(chooser_.next(Choice::kCompletion, left.size()));
-        order_.push_back(*chosen);
-        left.erase(chosen);
+namespace {
+
+// In the order that the chooser says.
+template <class Element>
+void order(std::span<Element> elements, const Chooser& chooser, Choice what) noexcept {
+    for (; elements.size() > 1; elements = elements.subspan(1)) {
+        auto chosen =
+            elements.begin() + static_cast<std::ptrdiff_t>(chooser.next(what, elements.size()));
+        std::rotate(elements.begin(), chosen, chosen + 1);
     }
 }
 
+}  // namespace
+
+// False where memory is out: they then come as the kernel has put them.
+bool Reactor::order_events(std::size_t count) noexcept {
+    try {
+        order_.resize(count);
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
+    std::iota(order_.begin(), order_.end(), std::size_t{0});
+    order(std::span(order_), chooser_, Choice::kCompletion);
+    return true;
+}
+
 // Where memory is out the rest stays, and is due in the next turn.
-void Reactor::take_due(std::vector<Word>& due) noexcept {
+void Reactor::collect_due() noexcept {
+    turn_time_ = now();
+    std::size_t first = due_.size();
     try {
         while (!timers_.empty() && timers_.next() <= turn_time_ + shift_) {
-            due.push_back(timers_.front());
+            due_.push_back(timers_.front());
             timers_.pop();
         }
     } catch (const std::bad_alloc&) {
     }
-}
-
-void Reactor::collect_due() {
-    turn_time_ = now();
-    if (chooser_.is_fifo()) [[likely]] {
-        take_due(due_);
-        return;
-    }
-    std::vector<Word> due;
-    take_due(due);
-    while (!due.empty()) {
-        auto chosen =
-            due.begin() + static_cast<std::ptrdiff_t>(chooser_.next(Choice::kTimer, due.size()));
-        due_.push_back(*chosen);
-        due.erase(chosen);
-    }
+    if (!chooser_.is_fifo()) [[unlikely]]
+        order(std::span(due_).subspan(first), chooser_, Choice::kTimer);
 }
 
 Duration Reactor::time_to_next_timer() noexcept {

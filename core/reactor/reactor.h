@@ -15,12 +15,18 @@
 //     void run(Word)            runs one entry and drops it
 //     bool stopping()           the loop ends after this turn
 //     int wait(Backend&, Duration)   backend.wait(), with the host's lock released around it
+//     void wait_failed(int)     the errno for which the backend can't wait: the run ends at once
 //     bool interrupted()        after a wait: handles pending signals; true ends the run at once
 //     Duration clock_shift()    how far the clock that timers go by is ahead of now(); may fail
 //     bool failed()             an entry ended the run at once: what is left stays for the next run
+//
+// Nothing that has to run gets lost where memory is out: what another thread posts and what an
+// event makes ready needs none, and push() keeps in a list of their own the words that the ready
+// queue has no room for.
 #pragma once
 
 #include <algorithm>
+#include <cerrno>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -29,6 +35,7 @@
 #include "reactor/backend.h"
 #include "reactor/choice.h"
 #include "reactor/mailbox.h"
+#include "reactor/overflow.h"
 #include "reactor/ready_queue.h"
 #include "reactor/timer_heap.h"
 #include "reactor/wakeup.h"
@@ -52,17 +59,24 @@ public:
     // statistics, not for deadlines.
     TimePoint turn_time() const noexcept { return turn_time_; }
 
-    // For what has to run: a wake that got lost would leave its task waiting for ever, so where
-    // memory is out this throws, which ends the process. try_push() is for what can be refused:
-    // false, with nothing changed, where memory is out.
-    void push(Word word) { ready_.push(word); }
+    // For what can be refused: false, with nothing changed, where memory is out.
     bool try_push(Word word) noexcept { return ready_.try_push(word); }
-    // A word that an event has made ready, from within its delivery: it runs as soon as that is
-    // over.
-    void push_completed(Word word) { completed_.push_back(word); }
+    // For what has to run: a wake that got lost would leave its task waiting for ever. False where
+    // there was no room, and the word is in a list through link_of() until there is: it may then
+    // run behind what is pushed later.
+    bool push(Word word, Overflow::LinkOf link_of) noexcept {
+        if (ready_.try_push(word)) [[likely]]
+            return true;
+        overflow_.push(word, link_of);
+        return false;
+    }
+    // A word that an event has made ready, from within its delivery, at most kMostAnEvent of them:
+    // it runs as soon as that is over.
+    void push_completed(Word word) noexcept { completed_.push_back(word); }
+    static constexpr std::size_t kMostAnEvent = 2;
 
-    void post(Word word) {
-        mailbox_.post(word);
+    void post(Letter& letter) noexcept {
+        mailbox_.post(letter);
         wakeup_.signal();
     }
     void wake() noexcept { wakeup_.signal(); }
@@ -85,9 +99,12 @@ public:
     template <class Drop>
     void drain(Drop drop) {
         for (;;) {
-            if (!mailbox_.empty())
-                for (Word word : mailbox_.collect()) drop(word);
-            if (!completed_.empty() || !due_.empty()) {
+            if (!mailbox_.empty()) letters_.append(mailbox_.collect());
+            if (!letters_.empty()) {
+                drop(letters_.pop());
+            } else if (!overflow_.empty()) {
+                drop(overflow_.pop());
+            } else if (!completed_.empty() || !due_.empty()) {
                 for (auto* words : {&completed_, &due_})
                     for (Word word : std::exchange(*words, {})) drop(word);
             } else if (!ready_.empty()) {
@@ -105,7 +122,10 @@ public:
         for (const auto* words : {&completed_, &due_})
             for (Word word : *words)
                 if (word != kNoWord) visit_word(word);
+        for (const Letter* each = letters_.first(); each != nullptr; each = each->next)
+            visit_word(each->word);
         for (std::size_t i = 0; i < ready_.size(); ++i) visit_word(ready_.peek(i));
+        overflow_.visit(visit_word);
         timers_.visit(visit_word);
     }
 
@@ -122,7 +142,10 @@ private:
 
     template <class Host>
     bool collect(Host& host) {
-        bool idle = ready_.empty() && completed_.empty() && due_.empty() && !host.stopping();
+        while (!overflow_.empty() && ready_.try_push(overflow_.front()))
+            [[unlikely]] overflow_.pop();
+        bool idle = ready_.empty() && completed_.empty() && due_.empty() && letters_.empty() &&
+                    !host.stopping();
         events_ = 0;
         if (++turns_since_poll_ % kEntriesBetweenLooks == 0 || !timers_.empty())
             turn_time_ = std::max(turn_time_, coarse_now());
@@ -156,9 +179,12 @@ private:
         turn_time_ = idle ? now() : std::max(turn_time_, coarse_now());
         polled_ = turn_time_;
         if (host.interrupted()) return false;
+        if (count < 0 && count != -EINTR) [[unlikely]] {
+            host.wait_failed(-count);
+            return false;
+        }
         events_ = static_cast<std::size_t>(std::max(count, 0));
-        if (!mailbox_.empty())
-            for (Word word : mailbox_.collect()) due_.push_back(word);
+        if (!mailbox_.empty()) letters_.append(mailbox_.collect());
         return true;
     }
 
@@ -202,16 +228,29 @@ private:
     bool run_completed(Host& host) {
         run_words(host, completed_, false);  // a run that failed has left them
         if (std::size_t events = std::exchange(events_, 0); events > 0) {
-            bool is_fifo = chooser_.is_fifo();
-            if (!is_fifo) [[unlikely]]
-                order_events(events);
+            bool is_fifo = chooser_.is_fifo() || !order_events(events);
             for (std::size_t i = 0; i < events && !host.failed(); ++i) {
                 backend_->deliver(is_fifo ? i : order_[i]);
                 run_words(host, completed_, false);
             }
             if (host.interrupted()) return false;
         }
-        return run_words(host, due_, true) && !host.failed();
+        return run_letters(host) && run_words(host, due_, true) && !host.failed();
+    }
+
+    // What other threads have posted; false where the turn was cut, and the rest comes in the next.
+    template <class Host>
+    bool run_letters(Host& host) {
+        if (letters_.empty()) [[likely]]
+            return true;
+        for (unsigned i = 1; !letters_.empty() && !host.failed() && !is_cut_; ++i) {
+            host.run(letters_.pop());
+            if (i % kEntriesBetweenLooks == 1 && coarse_now() - polled_ >= kSlice) [[unlikely]] {
+                is_cut_ = !letters_.empty();
+                left_ = 0;
+            }
+        }
+        return !is_cut_;
     }
 
     // Those that do not run stay: for the next run, or where `may_cut`, for the next turn.
@@ -233,9 +272,8 @@ private:
         return !is_cut_;
     }
 
-    void order_events(std::size_t count);
-    void take_due(std::vector<Word>& due) noexcept;
-    void collect_due();
+    bool order_events(std::size_t count) noexcept;
+    void collect_due() noexcept;
     Duration time_to_next_timer() noexcept;
 
     std::unique_ptr<Backend> backend_;
@@ -245,7 +283,9 @@ private:
     TimerHeap timers_;
     Chooser chooser_;
     std::vector<Word> completed_;     // by the event that is delivered
-    std::vector<Word> due_;           // timers, and what other threads have posted
+    std::vector<Word> due_;           // timers
+    Letters letters_;                 // that other threads have posted
+    Overflow overflow_;               // of ready_
     std::vector<std::size_t> order_;  // of events, where a chooser is asked
     std::size_t events_ = 0;          // of the last wait, that are not delivered yet
     std::size_t own_ = 0;             // watched fds that are the loop's own

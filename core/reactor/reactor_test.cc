@@ -4,9 +4,12 @@
 
 #include <array>
 #include <atomic>
+#include <cerrno>
+#include <optional>
 #include <thread>
 #include <vector>
 
+#include "base/testing/no_memory.h"
 #include "reactor/epoll/epoll_backend.h"
 #include "reactor/testing/memory_backend.h"
 #include "reactor/testing/script.h"
@@ -37,7 +40,7 @@ protected:
         return word([this, value] { seen.push_back(value); });
     }
     void stop_soon() {
-        reactor.push(word([this] { host.stops = true; }));
+        reactor.try_push(word([this] { host.stops = true; }));
     }
     void run() { reactor.run(host); }
 
@@ -49,19 +52,19 @@ protected:
 };
 
 TEST_F(ReactorTest, RunsWhatIsReadyInOrder) {
-    for (int i = 0; i < 5; ++i) reactor.push(note(i));
+    for (int i = 0; i < 5; ++i) reactor.try_push(note(i));
     stop_soon();
     run();
     EXPECT_EQ(seen, (std::vector<int>{0, 1, 2, 3, 4}));
 }
 
 TEST_F(ReactorTest, WhatIsAddedDuringATurnRunsInTheNext) {
-    reactor.push(word([&] {
+    reactor.try_push(word([&] {
         seen.push_back(1);
-        reactor.push(note(3));
+        reactor.try_push(note(3));
         host.stops = true;
     }));
-    reactor.push(note(2));
+    reactor.try_push(note(2));
     run();
     EXPECT_EQ(seen, (std::vector<int>{1, 2}));
     run();
@@ -69,9 +72,9 @@ TEST_F(ReactorTest, WhatIsAddedDuringATurnRunsInTheNext) {
 }
 
 TEST_F(ReactorTest, WhenAnEntryFailsTheRestStays) {
-    reactor.push(note(1));
-    reactor.push(word([&] { host.has_failed = host.stops = true; }));
-    reactor.push(note(2));
+    reactor.try_push(note(1));
+    reactor.try_push(word([&] { host.has_failed = host.stops = true; }));
+    reactor.try_push(note(2));
     run();
     EXPECT_EQ(seen, (std::vector<int>{1}));
     host = {};
@@ -81,7 +84,7 @@ TEST_F(ReactorTest, WhenAnEntryFailsTheRestStays) {
 }
 
 TEST_F(ReactorTest, AFailureEndsTheRunWithoutAnotherWait) {
-    reactor.push(word([&] { host.has_failed = true; }));
+    reactor.try_push(word([&] { host.has_failed = true; }));
     run();
     EXPECT_TRUE(backend.timeouts.empty());
 }
@@ -128,11 +131,11 @@ TEST_F(ReactorTest, AsksTheKernelRarelyWhereNoDescriptorIsWatched) {
     int left = 1600;
     std::function<void()> again = [&] {
         if (--left > 0)
-            reactor.push(word(again));
+            reactor.try_push(word(again));
         else
             host.stops = true;
     };
-    reactor.push(word(again));
+    reactor.try_push(word(again));
     run();
     EXPECT_GE(backend.timeouts.size(), 50u);
     EXPECT_LE(backend.timeouts.size(), 200u);
@@ -144,11 +147,11 @@ TEST_F(ReactorTest, AsksTheKernelInEveryTurnWhileADescriptorIsWatched) {
     int left = 100;
     std::function<void()> again = [&] {
         if (--left > 0)
-            reactor.push(word(again));
+            reactor.try_push(word(again));
         else
             host.stops = true;
     };
-    reactor.push(word(again));
+    reactor.try_push(word(again));
     run();
     EXPECT_EQ(backend.timeouts.size(), 100u);
     for (Duration timeout : backend.timeouts) EXPECT_EQ(timeout, Duration::zero());
@@ -157,7 +160,7 @@ TEST_F(ReactorTest, AsksTheKernelInEveryTurnWhileADescriptorIsWatched) {
 TEST_F(ReactorTest, OwnDescriptorsDoNotCount) {
     CountingWatcher watcher;
     reactor.watch_own(kUserFd, watcher);
-    for (int i = 0; i < 10; ++i) reactor.push(note(i));
+    for (int i = 0; i < 10; ++i) reactor.try_push(note(i));
     stop_soon();
     run();
     host = {};
@@ -184,7 +187,7 @@ TEST_F(ReactorTest, ABusyQueueStarvesNeitherIoNorTimers) {
     TimePoint start;
     bool has_started = false;
     for (int i = 0; i < 300; ++i)
-        reactor.push(word([&] {
+        reactor.try_push(word([&] {
             if (!has_started) {
                 has_started = true;
                 start = now();
@@ -213,11 +216,11 @@ TEST_F(ReactorTest, ManyTurnsOfBusyWorkStarveNothingEither) {
         while (now() < until) {
         }
         if (now() < end)
-            reactor.push(word(again));
+            reactor.try_push(word(again));
         else
             host.stops = true;
     };
-    reactor.push(word(again));
+    reactor.try_push(word(again));
     run();
     ASSERT_GE(asked.size(), 3u);
     for (std::size_t i = 1; i < asked.size(); ++i) EXPECT_LT(asked[i] - asked[i - 1], 50ms);
@@ -227,7 +230,7 @@ TEST_F(ReactorTest, ACutBatchKeepsItsOrder) {
     std::vector<int> expected;
     for (int i = 0; i < 40; ++i) {
         expected.push_back(i);
-        reactor.push(word([this, i] {
+        reactor.try_push(word([this, i] {
             TimePoint end = now() + 1ms;
             while (now() < end) {
             }
@@ -245,13 +248,24 @@ TEST_F(ReactorTest, AnInterruptedWaitEndsTheRun) {
     EXPECT_EQ(backend.timeouts.size(), 1u);
 }
 
+TEST_F(ReactorTest, AWaitThatFailsEndsTheRun) {
+    backend.error = EINTR;
+    backend.on_wait = [&](Duration) {
+        if (backend.timeouts.size() == 3) backend.error = EBADF;
+    };
+    run();
+    EXPECT_EQ(backend.timeouts.size(), 3u);
+    EXPECT_EQ(host.wait_error, EBADF);
+}
+
 TEST_F(ReactorTest, DrainGivesBackEverything) {
-    reactor.push(note(1));
+    reactor.try_push(note(1));
     reactor.timers().push(now() + 1h, note(2));
-    reactor.post(note(3));
+    Letter letter{note(3)};
+    reactor.post(letter);
     int drops = 0;
     reactor.drain([&](Word) {
-        if (++drops == 1) reactor.push(note(4));
+        if (++drops == 1) reactor.try_push(note(4));
     });
     EXPECT_EQ(drops, 4);
     EXPECT_TRUE(reactor.ready().empty() && reactor.timers().empty());
@@ -259,7 +273,7 @@ TEST_F(ReactorTest, DrainGivesBackEverything) {
 }
 
 TEST_F(ReactorTest, VisitSeesWhatIsOwned) {
-    reactor.push(note(1));
+    reactor.try_push(note(1));
     reactor.timers().push(now() + 1h, note(2));
     int visits = 0;
     reactor.visit([&](Word) { ++visits; });
@@ -288,7 +302,7 @@ TEST_F(ReactorTest, AnOracleDecidesTheOrderOfAllThree) {
         backend.make_ready(kUserFd + i, Ready::kRead);
     }
     for (int i = 0; i < 3; ++i) reactor.timers().push(now() - 1s, note(10 + i));
-    for (int i = 0; i < 3; ++i) reactor.push(note(i));
+    for (int i = 0; i < 3; ++i) reactor.try_push(note(i));
     host.stops = true;
     run();
     // Each kind's youngest first; the kinds in their order.
@@ -296,11 +310,96 @@ TEST_F(ReactorTest, AnOracleDecidesTheOrderOfAllThree) {
     EXPECT_EQ(oracle.asked, (std::array<int, 3>{2, 2, 2}));
 }
 
+// Words that have room for the next one, as a task has.
+struct Linked {
+    Word next = 0;
+    int runs = 0;
+    Word word() noexcept { return reinterpret_cast<Word>(this); }
+    static Linked& of(Word word) noexcept { return *reinterpret_cast<Linked*>(word); }
+    static Word& link(Word word) noexcept { return of(word).next; }
+};
+
+struct LinkedHost : Host {
+    void run(Word word) {
+        order.push_back(&Linked::of(word));
+        ++Linked::of(word).runs;
+        if (--left == 0) stops = true;
+    }
+    std::vector<Linked*> order;
+    std::size_t left = 0;
+};
+
+TEST(ReactorWithoutMemory, EveryWordRunsInItsOrder) {
+    Reactor reactor(std::make_unique<MemoryBackend>());
+    static_cast<MemoryBackend&>(reactor.backend()).timeouts.reserve(100);
+    std::vector<Linked> all(1000);
+    LinkedHost linked;
+    linked.left = all.size();
+    linked.order.reserve(all.size());
+    std::size_t in_overflow = 0;
+    int visits = 0;
+    {
+        testing::NoMemory no_memory;
+        for (Linked& each : all) in_overflow += !reactor.push(each.word(), Linked::link);
+        bool was_refused = !reactor.try_push(8);
+        reactor.visit([&](Word) { ++visits; });
+        reactor.run(linked);
+        EXPECT_TRUE(was_refused);
+    }
+    EXPECT_GT(in_overflow, 0u);
+    EXPECT_LT(in_overflow, all.size());
+    EXPECT_EQ(visits, 1000);
+    ASSERT_EQ(linked.order.size(), all.size());
+    for (std::size_t i = 0; i < all.size(); ++i) EXPECT_EQ(linked.order[i], &all[i]);
+}
+
+TEST(ReactorWithoutMemory, DrainGivesBackWhatHadNoRoom) {
+    Reactor reactor(std::make_unique<MemoryBackend>());
+    std::vector<Linked> all(1000);
+    int drops = 0;
+    testing::NoMemory no_memory;
+    for (Linked& each : all) reactor.push(each.word(), Linked::link);
+    reactor.drain([&](Word word) {
+        Linked::of(word).runs = 1;
+        ++drops;
+    });
+    EXPECT_EQ(drops, 1000);
+    for (Linked& each : all) EXPECT_EQ(each.runs, 1);
+}
+
+TEST_F(ReactorTest, WithoutMemoryEventsRunAsTheKernelTellsThem) {
+    Youngest oracle;
+    reactor.chooser().consult(&oracle);
+    std::vector<CountingWatcher> watchers(2);
+    seen.reserve(2);
+    for (int i = 0; i < 2; ++i) {
+        watchers[static_cast<std::size_t>(i)].then = [this, i](Ready) { seen.push_back(i); };
+        backend.watch(kUserFd + i, Ready::kRead, watchers[static_cast<std::size_t>(i)]);
+    }
+    // The backend of tests needs memory of its own.
+    backend.on_wait = [&](Duration) {
+        for (int i = 0; i < 2; ++i) backend.make_ready(kUserFd + i, Ready::kRead);
+    };
+    struct Starved : Host {
+        int wait(Backend& waiting, Duration timeout) {
+            int count = waiting.wait(timeout);
+            no_memory.emplace();
+            return count;
+        }
+        bool interrupted() const { return false; }
+        std::optional<testing::NoMemory> no_memory;
+    } starved;
+    starved.stops = true;
+    reactor.run(starved);
+    starved.no_memory.reset();
+    EXPECT_EQ(seen, (std::vector<int>{0, 1}));
+}
+
 TEST(ReactorOnEpoll, AnotherThreadEndsItsSleep) {
     Reactor reactor(std::make_unique<EpollBackend>());
     Script script;
     Host host;
-    Word stop = script.add([&] { host.stops = true; });
+    Letter stop{script.add([&] { host.stops = true; })};
     std::thread other([&] { reactor.post(stop); });
     reactor.run(host);
     other.join();
@@ -315,11 +414,13 @@ TEST(ReactorOnEpoll, LosesNoWordOfOtherThreads) {
     Word count = script.add([&] {
         if (++received == kSenders * kEach) host.stops = true;
     });
+    std::vector<Letter> letters(kSenders * kEach, {count});
     std::vector<std::thread> senders;
     senders.reserve(kSenders);
     for (int i = 0; i < kSenders; ++i)
-        senders.emplace_back([&] {
-            for (int n = 0; n < kEach; ++n) reactor.post(count);
+        senders.emplace_back([&, i] {
+            for (int n = 0; n < kEach; ++n)
+                reactor.post(letters[static_cast<std::size_t>(i * kEach + n)]);
         });
     reactor.run(host);
     for (std::thread& sender : senders) sender.join();

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <memory>
 #include <new>
+#include <utility>
 
 #include "reactor/word.h"
 
@@ -25,19 +26,12 @@ public:
     std::size_t end() const noexcept { return tail_; }
     bool has_run(std::size_t end) const noexcept { return head_ >= end; }
 
-    void push(Word word) {  // throws std::bad_alloc
-        if (size() > mask_) [[unlikely]]
-            grow();
-        ring_[tail_++ & mask_] = word;
-    }
     // False, with nothing changed, where memory is out.
     bool try_push(Word word) noexcept {
-        try {
-            push(word);
-            return true;
-        } catch (const std::bad_alloc&) {
+        if (size() > mask_ && !grow()) [[unlikely]]
             return false;
-        }
+        ring_[tail_++ & mask_] = word;
+        return true;
     }
 
     Word pop() noexcept { return ring_[head_++ & mask_]; }
@@ -57,12 +51,14 @@ public:
 private:
     static constexpr std::size_t kFirstCapacity = 256;
 
-    void grow() {
+    bool grow() noexcept {
         std::size_t mask = 2 * mask_ + 1;
-        auto larger = std::make_unique_for_overwrite<Word[]>(mask + 1);
+        std::unique_ptr<Word[]> larger(new (std::nothrow) Word[mask + 1]);
+        if (larger == nullptr) return false;
         for (std::size_t i = head_; i != tail_; ++i) larger[i & mask] = ring_[i & mask_];
         ring_ = std::move(larger);
         mask_ = mask;
+        return true;
     }
 
     std::unique_ptr<Word[]> ring_;

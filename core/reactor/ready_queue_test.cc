@@ -11,7 +11,7 @@ namespace {
 
 TEST(ReadyQueue, FirstInFirstOut) {
     ReadyQueue queue;
-    for (Word word = 8; word <= 80; word += 8) queue.push(word);
+    for (Word word = 8; word <= 80; word += 8) queue.try_push(word);
     for (Word word = 8; word <= 80; word += 8) EXPECT_EQ(queue.pop(), word);
     EXPECT_TRUE(queue.empty());
 }
@@ -19,9 +19,9 @@ TEST(ReadyQueue, FirstInFirstOut) {
 TEST(ReadyQueue, GrowsWithItsHeadAnywhere) {
     ReadyQueue queue;
     Word pushed = 0, popped = 0;
-    for (int i = 0; i < 200; ++i) queue.push(++pushed);
+    for (int i = 0; i < 200; ++i) queue.try_push(++pushed);
     for (int i = 0; i < 150; ++i) ASSERT_EQ(queue.pop(), ++popped);
-    for (int i = 0; i < 5000; ++i) queue.push(++pushed);
+    for (int i = 0; i < 5000; ++i) queue.try_push(++pushed);
     EXPECT_EQ(queue.size(), pushed - popped);
     while (!queue.empty()) ASSERT_EQ(queue.pop(), ++popped);
     EXPECT_EQ(popped, pushed);
@@ -29,7 +29,7 @@ TEST(ReadyQueue, GrowsWithItsHeadAnywhere) {
 
 TEST(ReadyQueue, TakingFromTheMiddleKeepsTheOrderOfTheRest) {
     ReadyQueue queue;
-    for (Word word = 0; word < 5; ++word) queue.push(word);
+    for (Word word = 0; word < 5; ++word) queue.try_push(word);
     EXPECT_EQ(queue.take(3), 3u);
     EXPECT_EQ(queue.take(0), 0u);
     EXPECT_EQ(queue.pop(), 1u);
@@ -43,7 +43,7 @@ TEST(ReadyQueue, DoesWhatADequeDoes) {
     std::deque<Word> model;
     for (int step = 0; step < 100'000; ++step) {
         if (model.empty() || random() % 100 < 52) {
-            queue.push(static_cast<Word>(step));
+            queue.try_push(static_cast<Word>(step));
             model.push_back(static_cast<Word>(step));
         } else {
             std::size_t index = random() % 4 == 0 ? random() % model.size() : 0;

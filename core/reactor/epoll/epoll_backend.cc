@@ -37,24 +37,36 @@ EpollBackend::EpollBackend() : epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
 }
 
 // A child of fork() shares the parent's epoll: what it withdrew there, the parent would not hear
-// of any more. So it makes one of its own, of all that is watched.
-void EpollBackend::leave_parent_behind() noexcept {
+// of any more. So it makes one of its own, of all that is watched. 0, or -errno: the next use tries
+// again.
+int EpollBackend::leave_parent_behind() noexcept {
+    epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
+    if (!epoll_.is_open()) {
+        failed_call_ = "epoll_create1";
+        return -errno;
+    }
     is_parents_ = false;
-    int own = ::epoll_create1(EPOLL_CLOEXEC);
-    epoll_.reset(own);  // without one, all that follows fails with EBADF
-    for (std::size_t fd = 0; fd < slots_.size(); ++fd)
-        if (slots_[fd].interest != Ready::kNone)
-            control(EPOLL_CTL_ADD, static_cast<int>(fd), slots_[fd]);
+    for (std::size_t fd = 0; fd < slots_.size(); ++fd) {
+        if (slots_[fd].interest == Ready::kNone) continue;
+        int error = control(EPOLL_CTL_ADD, static_cast<int>(fd), slots_[fd]);
+        // A daemon has closed what it inherited: of such files nobody hears.
+        if (error == 0 || error == -EBADF || error == -EPERM) continue;
+        is_parents_ = true;
+        return error;
+    }
+    return 0;
 }
 
 int EpollBackend::control(int operation, int fd, const Slot& slot) noexcept {
     if (is_parents_) [[unlikely]]
-        leave_parent_behind();
+        if (int error = leave_parent_behind(); error != 0) return error;
     epoll_event event{};
     event.events = epoll_interest(slot.interest);
     event.data.u64 =
         static_cast<std::uint32_t>(fd) | (static_cast<std::uint64_t>(slot.generation) << 32);
-    return ::epoll_ctl(epoll_.get(), operation, fd, &event) < 0 ? -errno : 0;
+    if (::epoll_ctl(epoll_.get(), operation, fd, &event) == 0) return 0;
+    failed_call_ = "epoll_ctl";
+    return -errno;
 }
 
 int EpollBackend::watch(int fd, Ready interest, Watcher& watcher) noexcept {
@@ -107,7 +119,7 @@ void EpollBackend::forget(int fd) noexcept {
 
 int EpollBackend::wait(Duration timeout) noexcept {
     if (is_parents_) [[unlikely]]
-        leave_parent_behind();
+        if (int error = leave_parent_behind(); error != 0) return error;
     int count = -1;
     bool is_whole_milliseconds = timeout == Duration::max() || timeout == Duration::zero();
     if (has_pwait2_ && !is_whole_milliseconds) {
@@ -120,6 +132,7 @@ int EpollBackend::wait(Duration timeout) noexcept {
         has_pwait2_ = false;  // before Linux 5.11, or refused by a seccomp filter
     }
     count = ::epoll_wait(epoll_.get(), events_.data(), kEventsAtOnce, milliseconds(timeout));
+    failed_call_ = "epoll_wait";
     return count < 0 ? -errno : count;
 }
 

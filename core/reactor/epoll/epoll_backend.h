@@ -25,6 +25,7 @@ public:
     void forget(int fd) noexcept override;
     std::size_t watched() const noexcept override { return watched_; }
     int wait(Duration timeout) noexcept override;
+    const char* failed_call() const noexcept override { return failed_call_; }
     void deliver(std::size_t index) noexcept override;
 
 private:
@@ -36,11 +37,12 @@ private:
     static constexpr int kEventsAtOnce = 256;
 
     int control(int operation, int fd, const Slot& slot) noexcept;
-    void leave_parent_behind() noexcept;
+    int leave_parent_behind() noexcept;
 
     UniqueFd epoll_;
     std::vector<Slot> slots_;  // by fd
     std::size_t watched_ = 0;
+    const char* failed_call_ = "";
     bool has_pwait2_ = true;
     bool is_parents_ = false;  // epoll_ is: this is a child of fork()
     std::array<epoll_event, kEventsAtOnce> events_;

@@ -43,6 +43,7 @@ public:
     int wait(Duration timeout) noexcept override {
         timeouts.push_back(timeout);
         if (on_wait) on_wait(timeout);
+        if (error != 0) return -error;
         collected_.clear();
         for (auto [fd, events] : std::exchange(coming_, {})) {
             const Slot& slot = slots_[fd];
@@ -63,6 +64,9 @@ public:
     void make_ready(int fd, Ready events) { coming_.emplace_back(fd, events); }
     Ready interest(int fd) { return slots_[fd].interest; }
 
+    const char* failed_call() const noexcept override { return "wait"; }
+
+    int error = 0;  // what every wait fails with
     std::vector<Duration> timeouts;
     std::function<void(Duration)> on_wait;
 

@@ -34,6 +34,8 @@ struct Host {
     Duration shift = Duration::zero();
     Duration clock_shift() const { return shift; }
     bool failed() const { return has_failed; }
+    void wait_failed(int error) { wait_error = error; }
+    int wait_error = 0;
     int wait(Backend& backend, Duration timeout) { return backend.wait(timeout); }
 };
 
