@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import warnings
 
@@ -10,6 +11,11 @@ from .stage import Bystander, Stage
 
 # How often each performance is repeated, each cut of a call, and each end of a descriptor.
 ROUNDS = int(os.environ.get("PENSTOCK_CANCEL_ROUNDS", "1"))
+
+
+def rounds(*variants):
+    """Each variant in turn, each once at least."""
+    return itertools.islice(itertools.cycle(variants), max(ROUNDS, len(variants)))
 
 
 def is_penstock(new_loop):

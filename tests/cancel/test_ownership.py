@@ -18,19 +18,17 @@ import pytest
 from tests.descriptors import open_fds
 
 from .census import held_by
-from .company import ROUNDS, Company
+from .company import rounds
+from .ends import (
+    CALLBACKS,
+    Ends,
+    abort,
+    abort_twice,
+    close,
+    close_twice,
+    close_with_something_to_send,
+)
 from .stage import MORE_THAN_FITS, Tripwire
-
-
-@pytest.fixture
-def company(new_loop):
-    with Company(new_loop) as company:
-        yield company
-
-
-def rounds(*variants):
-    """Each variant in turn, each once at least."""
-    return itertools.islice(itertools.cycle(variants), max(ROUNDS, len(variants)))
 
 
 @contextlib.contextmanager
@@ -83,89 +81,6 @@ def test_a_server_closed_without_descriptors(company):
 
     for _ in rounds(1):
         company.perform(play)
-
-
-class Ends(asyncio.Protocol):
-    """Does something to its transport in one of its callbacks."""
-
-    def __init__(self, callback, end):
-        self._callback = callback
-        self._end = end
-        self.lost = asyncio.get_running_loop().create_future()
-
-    def _called(self, name):
-        if name == self._callback:
-            self._end(self.transport)
-
-    def connection_made(self, transport):
-        self.transport = transport
-        self._called("connection_made")
-
-    def data_received(self, data):
-        self._called("data_received")
-
-    def eof_received(self):
-        self._called("eof_received")
-        return True
-
-    def pause_writing(self):
-        self._called("pause_writing")
-
-    def resume_writing(self):
-        self._called("resume_writing")
-
-    def connection_lost(self, exc):
-        assert not self.lost.done(), "connection_lost() was called twice"
-        self._called("connection_lost")
-        self.lost.set_result(None)
-
-
-class EndsBuffered(Ends, asyncio.BufferedProtocol):
-    def get_buffer(self, sizehint):
-        self._called("get_buffer")
-        return bytearray(100)
-
-    def buffer_updated(self, nbytes):
-        self._called("buffer_updated")
-
-
-CALLBACKS = {
-    Ends: [
-        "connection_made",
-        "data_received",
-        "eof_received",
-        "pause_writing",
-        "resume_writing",
-        "connection_lost",
-    ],
-    EndsBuffered: ["get_buffer", "buffer_updated", "eof_received"],
-}
-
-
-def close(transport):
-    transport.close()
-
-
-def abort(transport):
-    transport.abort()
-
-
-def close_twice(transport):
-    transport.close()
-    transport.close()
-
-
-def abort_twice(transport):
-    transport.abort()
-    transport.abort()
-
-
-def close_with_something_to_send(transport):
-    if not transport.is_closing():
-        transport.write(b"farewell")
-    transport.close()
-    transport.abort()
-    transport.close()
 
 
 @pytest.mark.parametrize(
