@@ -18,9 +18,9 @@ async def echo(reader, writer):
     writer.close()
 
 
-async def round_trip(server_context, client_context, **options):
+async def round_trip(server_context, client_context, serve=echo, **options):
     """One connection over a real server; its writer, after an echo."""
-    server = await asyncio.start_server(echo, "127.0.0.1", 0, ssl=server_context)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_context)
     async with server:
         port = server.sockets[0].getsockname()[1]
         options.setdefault("server_hostname", "localhost")
@@ -172,25 +172,49 @@ async def test_a_default_context_of_the_programs(server_context, client_context,
     assert await round_trip(server_context, True)
 
 
-async def test_session_reuse(server_context, client_context):
-    client_context.maximum_version = ssl.TLSVersion.TLSv1_2
-    sessions = []
+class Resuming(ssl.SSLContext):
+    """A client's, which offers `session` where it has one."""
 
-    class Resuming(ssl.SSLContext):
-        def wrap_bio(self, *args, **options):
-            if sessions:
-                options["session"] = sessions[-1]
-            return super().wrap_bio(*args, **options)
+    session = None
 
+    def wrap_bio(self, *args, **options):
+        return super().wrap_bio(*args, **options | {"session": self.session})
+
+
+class ReuseNoting:
+    """Serves echo(), and notes whether the server says that it goes on with an old session."""
+
+    def __init__(self):
+        self.reused = []
+
+    async def __call__(self, reader, writer):
+        self.reused.append(writer.get_extra_info("ssl_object").session_reused)
+        await echo(reader, writer)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_session_reuse(server_context, certificate, authority, version):
     context = Resuming(ssl.PROTOCOL_TLS_CLIENT)
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    first = (await round_trip(server_context, context))["ssl_object"]
-    assert not first.session_reused
-    sessions.append(first.session)
-    second = (await round_trip(server_context, context))["ssl_object"]
-    assert second.session_reused
+    authority.configure_trust(context)
+    context.minimum_version = context.maximum_version = version
+    serve = ReuseNoting()
+    first = await round_trip(server_context, context, serve=serve)
+    assert not first["ssl_object"].session_reused
+    # That of TLS 1.3 comes after the handshake, and is there since data has.
+    context.session = first["ssl_object"].session
+    assert context.session.has_ticket
+    second = await round_trip(server_context, context, serve=serve)
+    assert second["ssl_object"].session_reused
+    assert second["ssl_object"].version() == version.name.replace("_", ".")
+    assert second["peercert"] == first["peercert"] != {}
+    assert serve.reused == [False, True]
+    assert server_context.session_stats()["hits"] == 1
+    # To a server that doesn't know the session it is a connection as any.
+    stranger = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(stranger)
+    third = await round_trip(stranger, context, serve=serve)
+    assert not third["ssl_object"].session_reused
+    assert serve.reused == [False, True, False]
 
 
 async def test_sni_callback_switches_contexts(server_context, client_context, authority):
@@ -291,26 +315,57 @@ async def test_message_callback_that_raises_in_the_handshake(
 
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="PSK came with Python 3.13")
-async def test_psk():
+@pytest.mark.parametrize(
+    ("version", "hint"),
+    [
+        (ssl.TLSVersion.TLSv1_2, "which key"),
+        (ssl.TLSVersion.TLSv1_2, None),
+        (ssl.TLSVersion.TLSv1_3, None),  # which has no hints
+    ],
+)
+async def test_psk(version, hint):
+    server, client = psk_contexts(version)
+    names, hints = [], []
     key = bytes(range(32))
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client.check_hostname = False
-    client.verify_mode = ssl.CERT_NONE
-    for context in (server, client):
-        context.maximum_version = ssl.TLSVersion.TLSv1_2
-        context.set_ciphers("PSK")
-    names = []
+
+    def name_key(hint):
+        hints.append(hint)
+        return "someone", key
 
     def find_key(name):
         names.append(name)
         return key
 
-    client.set_psk_client_callback(lambda hint: ("someone", key))
-    server.set_psk_server_callback(find_key, "hint")
+    client.set_psk_client_callback(name_key)
+    server.set_psk_server_callback(find_key, hint)
     info = await round_trip(server, client, server_hostname="")
-    assert names == ["someone"]
-    assert "PSK" in info["ssl_object"].cipher()[0]
+    # TLS 1.3 may ask again, after it was told of another hash.
+    assert set(names) == {"someone"} and set(hints) == {hint}
+    assert info["peercert"] is None
+    assert info["ssl_object"].version() == version.name.replace("_", ".")
+    if version is ssl.TLSVersion.TLSv1_2:
+        assert "PSK" in info["ssl_object"].cipher()[0]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="PSK came with Python 3.13")
+async def test_psk_of_somebody_else():
+    server, client = psk_contexts(ssl.TLSVersion.TLSv1_2)
+    client.set_psk_client_callback(lambda hint: ("someone", b"one key"))
+    server.set_psk_server_callback(lambda name: b"another key", "hint")
+    with pytest.raises(OSError):  # asyncio drops the alert that says why
+        await round_trip(server, client, server_hostname="")
+
+
+def psk_contexts(version):
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_mode = ssl.CERT_NONE
+    for context in (server, client):
+        context.minimum_version = context.maximum_version = version
+        if version is ssl.TLSVersion.TLSv1_2:
+            context.set_ciphers("PSK")
+    return server, client
 
 
 # ---- slow, broken and interrupted handshakes ---------------------------------------------------
@@ -336,6 +391,80 @@ async def test_handshake_byte_by_byte(pair, server_context, client_context, reco
     assert await protocol.received(6) == b"slowly"
     transport.abort()
     await protocol.lost
+
+
+def connect_to(recorder, sock, context, **options):
+    loop = asyncio.get_running_loop()
+    return loop.create_task(
+        loop.create_connection(
+            recorder, sock=sock, ssl=context, server_hostname="localhost", **options
+        )
+    )
+
+
+async def test_a_server_that_answers_byte_by_byte(
+    pair, server_context, client_context, recorder, peer
+):
+    loop = asyncio.get_running_loop()
+    connecting = connect_to(recorder, pair[0], client_context)
+    pair[1].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    far = peer(pair[1], server_context, server_side=True)
+
+    async def flush_slowly():
+        for byte in far.outgoing.read():
+            await loop.sock_sendall(pair[1], bytes([byte]))
+            await asyncio.sleep(0)
+
+    far.flush = flush_slowly
+    await far.handshake()
+    transport, protocol = await connecting
+    await far.send(b"slowly")
+    assert await protocol.received(6) == b"slowly"
+    transport.abort()
+    await protocol.lost
+
+
+async def test_slow_servers_hold_up_nobody_else(server_context, client_context, recorder):
+    """They take connections, the system does, and then say nothing."""
+    slow = []
+    with socket.create_server(("127.0.0.1", 0), backlog=20) as silent:
+        for _ in range(20):
+            sock = socket.create_connection(silent.getsockname())
+            sock.setblocking(False)
+            slow.append(connect_to(recorder, sock, client_context, ssl_handshake_timeout=60))
+        async with asyncio.timeout(20):
+            for _ in range(5):
+                await round_trip(server_context, client_context)
+        assert not any(task.done() for task in slow)
+        for task in slow:
+            task.cancel()
+        await asyncio.wait(slow)
+    assert all(task.cancelled() for task in slow)
+
+
+async def test_the_timeout_of_a_handshake_is_its_whole_time(
+    pair, server_context, client_context, recorder, peer, reports
+):
+    """A server that goes on saying a byte now and then gains no time by it."""
+    loop = asyncio.get_running_loop()
+    seen = reports()
+    started = loop.time()
+    connecting = connect_to(recorder, pair[0], client_context, ssl_handshake_timeout=0.3)
+    far = peer(pair[1], server_context, server_side=True)
+    await far.receive()
+    with pytest.raises(ssl.SSLWantReadError):
+        far.tls.do_handshake()
+    answer = far.outgoing.read()
+    said = 0
+    while not connecting.done() and said < len(answer) - 1:
+        with contextlib.suppress(ConnectionError):
+            pair[1].send(answer[said : said + 1])
+        said += 1
+        await asyncio.sleep(0.02)
+    assert said > 3 and loop.time() - started >= 0.3
+    with pytest.raises(ConnectionAbortedError, match="is taking longer than 0.3 seconds"):
+        await connecting
+    assert seen == []
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
