@@ -5,10 +5,12 @@ same.
 """
 
 import asyncio
+import functools
 import gc
 import importlib.util
 import os
 import socket
+import ssl
 import sys
 import warnings
 import weakref
@@ -16,6 +18,7 @@ from collections import Counter
 
 import penstock
 import pytest
+import trustme
 from penstock import _core
 
 NATIVE = {name for name, kind in vars(_core).items() if isinstance(kind, type)}
@@ -270,10 +273,49 @@ def connect_pipes(loop, tracer):
 
     reading, writing = os.pipe()
     files = open(reading, "rb", 0), open(writing, "wb", 0)  # noqa: SIM115
-    tracer.pipes = [
+    tracer.ends = [
         loop.run_until_complete(loop.connect_read_pipe(Holds, files[0])),
         loop.run_until_complete(loop.connect_write_pipe(Holds, files[1])),
     ]
+
+
+def connect_datagrams(loop, tracer):
+    class Holds(asyncio.DatagramProtocol):
+        held = tracer
+
+    tracer.transport, _ = loop.run_until_complete(
+        loop.create_datagram_endpoint(Holds, local_addr=("127.0.0.1", 0))
+    )
+    tracer.transport.sendto(b"x", tracer.transport.get_extra_info("sockname"))
+
+
+@functools.cache
+def certificate():
+    return trustme.CA().issue_cert("localhost")
+
+
+def connect_tls(loop, tracer):
+    """Both ends, each of which holds the tracer."""
+    client, server = (
+        ssl.SSLContext(protocol) for protocol in (ssl.PROTOCOL_TLS_CLIENT, ssl.PROTOCOL_TLS_SERVER)
+    )
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    certificate().configure_cert(server)
+
+    class Holds(asyncio.Protocol):
+        held = tracer
+
+    near, far = tracer.pair = socket.socketpair()
+
+    async def connect():
+        return await asyncio.gather(
+            loop.create_connection(Holds, sock=near, ssl=client, server_hostname=""),
+            loop.connect_accepted_socket(Holds, far, ssl=server),
+        )
+
+    near.setblocking(False)
+    far.setblocking(False)
+    tracer.ends = loop.run_until_complete(connect())
 
 
 def watch_a_process(loop, tracer):
@@ -290,8 +332,25 @@ FILLS = [
     connect,
     serve,
     connect_pipes,
+    connect_datagrams,
+    connect_tls,
     watch_a_process,
 ]
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::RuntimeWarning")
+def test_every_type_is_among_them():
+    seen = set()
+    for make in [*MAKERS, *FILLS]:
+        loop, tracer = penstock.new_event_loop(), Tracer()
+        made = make(loop, tracer)
+        kinds = {base for thing in gc.get_objects() for base in type(thing).__mro__}
+        seen |= {name for name in NATIVE if getattr(_core, name) in kinds}
+        loop.close()
+        tracer.__dict__.clear()
+        del loop, tracer, made, kinds
+    # sleep() is one, which test_a_module_of_its_own_and_all_its_types looks for.
+    assert NATIVE - seen == {"CoroutineFunction"}
 
 
 @pytest.mark.parametrize("fill", FILLS)
@@ -325,6 +384,21 @@ def test_a_server_that_is_closed_lets_its_factory_go(loop):
     assert gone() is None
 
 
+@pytest.mark.parametrize("connect", [connect, connect_tls, connect_pipes, connect_datagrams])
+def test_a_transport_that_is_closed_lets_its_protocol_go(loop, connect):
+    tracer = Tracer()
+    gone = weakref.ref(tracer)
+    connect(loop, tracer)
+    made = [tracer.transport] if hasattr(tracer, "transport") else [pair[0] for pair in tracer.ends]
+    for transport in made:
+        transport.close()
+    for _ in range(100):  # TLS takes leave of the other end first
+        loop.run_until_complete(asyncio.sleep(0))
+    del tracer, made, transport
+    gc.collect()
+    assert gone() is None
+
+
 def test_a_module_of_its_own_and_all_its_types():
     """As in a subinterpreter: what the module has made, its functions and types, goes with it."""
     spec = importlib.util.spec_from_file_location(_core.__name__, _core.__file__)
@@ -333,6 +407,7 @@ def test_a_module_of_its_own_and_all_its_types():
         warnings.simplefilter("ignore")
         spec.loader.exec_module(module)
     assert module is not _core and module.Task is not _core.Task
+    assert type(module.sleep) is module.CoroutineFunction
     things = [module.sleep, module.Loop, module.Task, module.Future]
     gone = [weakref.ref(thing) for thing in things]
     del module, things, spec

@@ -313,6 +313,128 @@ class TestClosing:
         server.close()
         await waiting
 
+    @pytest.mark.asyncio_since(3, 12, 1)
+    @pytest.mark.parametrize("listens", ["tcp", "unix"])
+    async def test_all_who_wait_wait_for_the_last_connection(self, listens, tmp_path):
+        """However each of them ends: by the server, by its client, or torn down."""
+        loop = asyncio.get_running_loop()
+        keeper = Keeper()
+        if listens == "tcp":
+            server = await loop.create_server(keeper, "127.0.0.1", 0)
+            streams = [await asyncio.open_connection(*address_of(server)) for _ in range(3)]
+        else:
+            path = tmp_path / "socket"
+            server = await loop.create_unix_server(keeper, path)
+            streams = [await asyncio.open_unix_connection(path) for _ in range(3)]
+        first, second, third = [await keeper.transports.get() for _ in streams]
+        waiting = [asyncio.create_task(server.wait_closed()) for _ in range(2)]
+        server.close()
+
+        async def some_turns_later():
+            for _ in range(5):
+                await asyncio.sleep(0)
+            return [task.done() for task in waiting]
+
+        assert await some_turns_later() == [False, False]
+        first.close()
+        assert await some_turns_later() == [False, False]
+        second.abort()
+        assert await some_turns_later() == [False, False]
+        assert not third.is_closing()
+        for _, writer in streams:
+            writer.close()
+        await asyncio.gather(*waiting)
+        assert third.is_closing()
+        await server.wait_closed()
+        for _, writer in streams:
+            await writer.wait_closed()
+
+    @pytest.mark.asyncio_since(3, 12, 1)
+    async def test_wait_closed_waits_for_what_a_closed_connection_still_sends(self):
+        loop = asyncio.get_running_loop()
+        keeper = Keeper()
+        server = await loop.create_server(keeper, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*address_of(server))
+        transport = await keeper.transports.get()
+        much = b"x" * 8_000_000
+        transport.write(much)
+        transport.close()
+        server.close()
+        waiting = asyncio.create_task(server.wait_closed())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert transport.get_write_buffer_size() > 0 and not waiting.done()
+        assert await reader.read() == much
+        await waiting
+        writer.close()
+        await writer.wait_closed()
+
+    @pytest.mark.asyncio_since(3, 12, 1)
+    async def test_wait_closed_of_a_server_whose_connections_are_all_gone(self):
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(Echo, "127.0.0.1", 0)
+        _, writer = await asyncio.open_connection(*address_of(server))
+        writer.close()
+        await writer.wait_closed()
+        waiting = asyncio.create_task(server.wait_closed())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not waiting.done(), "it takes connections still"
+        server.close()
+        await waiting
+
+    @pytest.mark.asyncio_since(3, 12, 1)
+    async def test_the_end_of_a_with_block_waits_for_connections(self):
+        loop = asyncio.get_running_loop()
+        keeper = Keeper()
+        left = []
+
+        async def serve():
+            async with server:
+                pass
+            left.append(True)
+
+        server = await loop.create_server(keeper, "127.0.0.1", 0)
+        _, writer = await asyncio.open_connection(*address_of(server))
+        await keeper.transports.get()
+        task = asyncio.create_task(serve())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert left == [] and server.sockets == ()
+        writer.close()
+        await task
+        assert left == [True]
+        await writer.wait_closed()
+
+    @pytest.mark.asyncio_since(3, 13)
+    @pytest.mark.parametrize("how", ["close_clients", "abort_clients"])
+    async def test_clients_that_are_closed_leave_the_server_open(self, how):
+        """close() is another call; what connects afterwards is served, and waited for."""
+        loop = asyncio.get_running_loop()
+        keeper = Keeper()
+        server = await loop.create_server(keeper, "127.0.0.1", 0)
+        streams = [await asyncio.open_connection(*address_of(server)) for _ in range(3)]
+        transports = [await keeper.transports.get() for _ in streams]
+        getattr(server, how)()
+        assert all(transport.is_closing() for transport in transports)
+        assert server.is_serving()
+        for reader, _ in streams:
+            assert await reader.read() == b""
+        streams.append(await asyncio.open_connection(*address_of(server)))
+        late = await keeper.transports.get()
+        assert not late.is_closing()
+        waiting = asyncio.create_task(server.wait_closed())
+        server.close()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        getattr(server, how)()
+        await waiting
+        assert late.is_closing()
+        for _, writer in streams:
+            writer.close()
+            await writer.wait_closed()
+
     async def test_a_cancelled_wait(self):
         loop = asyncio.get_running_loop()
         keeper = Keeper()
