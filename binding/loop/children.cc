@@ -1,8 +1,8 @@
 #include "loop/children.h"
 
-#include <cerrno>
 #include <new>
 
+#include "py/os_error.h"
 #include "py/types.h"
 
 namespace penstock::py {
@@ -24,21 +24,19 @@ void Children::Child::on_exited() noexcept {
 }
 
 bool Children::watch(pid_t pid, Handle* handle) noexcept {
-    int error;
     try {
         auto child = std::make_unique<Child>(this, handle);
         Child* key = child.get();
-        error = child->process.start(pid);
+        int error = child->process.start(pid);
         if (error == 0) {
             children_.emplace(key, std::move(child));
             return true;
         }
+        raise_os_error(-error, child->process.failed_call());
     } catch (const std::bad_alloc&) {
-        error = -ENOMEM;
+        PyErr_NoMemory();
     }
     Py_DECREF(object(handle));
-    errno = -error;
-    PyErr_SetFromErrno(PyExc_OSError);
     return false;
 }
 

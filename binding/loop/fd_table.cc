@@ -22,8 +22,7 @@ Ready FdTable::Entry::wanted() const noexcept {
 bool FdTable::Entry::arm() noexcept {
     int error = loop_->reactor->backend().watch(fd_, wanted(), *this);
     if (error != 0) {
-        errno = -error;
-        PyErr_SetFromErrno(PyExc_OSError);
+        raise_watch_error(loop_, error);
         return false;
     }
     armed_ = wanted();

@@ -14,6 +14,7 @@
 #include "loop/handle.h"
 #include "loop/sleep.h"
 #include "py/arguments.h"
+#include "py/os_error.h"
 #include "py/types.h"
 #include "reactor/epoll/epoll_backend.h"
 #include "transport/methods.h"
@@ -67,8 +68,7 @@ PyObject* new_loop(PyTypeObject* type, PyObject*, PyObject*) {
         loop->network = new Network(loop);
     } catch (const std::system_error& error) {
         Py_DECREF(self);
-        errno = error.code().value();
-        return PyErr_SetFromErrno(PyExc_OSError);
+        return raise_os_error(error);
     } catch (const std::bad_alloc&) {
         Py_DECREF(self);
         return PyErr_NoMemory();
@@ -176,19 +176,17 @@ PyObject* signal_fd(PyObject* self, PyObject*) {
     Loop* loop = as_loop(self);
     if (!check_open(loop)) return nullptr;
     if (loop->signals == nullptr) {
-        int error = 0;
         try {
             loop->signals = new Signals([](int) {});
-            error = loop->reactor->watch_own(loop->signals->read_fd(), *loop->signals);
         } catch (const std::system_error& failed) {
-            error = -failed.code().value();
+            return raise_os_error(failed);
         } catch (const std::bad_alloc&) {
-            error = -ENOMEM;
+            return PyErr_NoMemory();
         }
+        int error = loop->reactor->watch_own(loop->signals->read_fd(), *loop->signals);
         if (error != 0) {
             delete std::exchange(loop->signals, nullptr);
-            errno = -error;
-            return PyErr_SetFromErrno(PyExc_OSError);
+            return raise_watch_error(loop, error);
         }
     }
     return PyLong_FromLong(loop->signals->write_fd());

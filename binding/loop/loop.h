@@ -5,6 +5,7 @@
 // strong references; a word's kind says what it points to.
 #pragma once
 
+#include <cstddef>
 #include <initializer_list>
 #include <utility>
 
@@ -80,6 +81,9 @@ inline void push_task(Loop* loop, Task* task) noexcept {
     if (!loop->reactor->try_push(make_word(WordKind::kTask, task))) [[unlikely]]
         push_task_without_room(loop, task);
 }
+
+// The backend would not watch an fd: `error` is negative.
+std::nullptr_t raise_watch_error(Loop* loop, int error) noexcept;
 
 // The thread that calls a method of the loop. While the loop runs that is its own thread, for
 // all methods but call_soon_threadsafe(): reading it costs less than asking for the current one.

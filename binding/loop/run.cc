@@ -109,6 +109,10 @@ void count_cancelled_timer(Loop* loop) noexcept {
                                             [loop](Word word) { drop_word(loop, word); });
 }
 
+std::nullptr_t raise_watch_error(Loop* loop, int error) noexcept {
+    return raise_os_error(-error, loop->reactor->backend().failed_call());
+}
+
 void push_task_without_room(Loop* loop, Task* task) noexcept {
     static_assert(sizeof task->record.since == sizeof(Word));
     // Woken twice it steps once: the second step would find nothing to do.

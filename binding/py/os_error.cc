@@ -14,4 +14,12 @@ std::nullptr_t raise_os_error(int error, const char* call) noexcept {
     return nullptr;
 }
 
+std::nullptr_t raise_os_error(const std::system_error& error) noexcept {
+    const char* text = error.what();
+    Ref<> call = Ref<>::steal(
+        PyUnicode_FromStringAndSize(text, static_cast<Py_ssize_t>(std::strcspn(text, ":"))));
+    const char* name = call ? PyUnicode_AsUTF8(call.get()) : nullptr;
+    return name != nullptr ? raise_os_error(error.code().value(), name) : nullptr;
+}
+
 }  // namespace penstock::py

@@ -153,10 +153,7 @@ PyObject* resume(PyObject* self, PyObject*) {
     Py_CLEAR(acceptor->retry);
     if (acceptor->door != nullptr) {
         int error = acceptor->door->listener.start();
-        if (error != 0) {
-            errno = -error;
-            return PyErr_SetFromErrno(PyExc_OSError);
-        }
+        if (error != 0) return raise_watch_error(acceptor->loop, error);
     }
     Py_RETURN_NONE;
 }
@@ -230,8 +227,7 @@ bool open_door(Acceptor* acceptor, int fd, Py_ssize_t backlog) noexcept {
     }
     int error = acceptor->door->listener.start();
     if (error == 0) return true;
-    errno = -error;
-    PyErr_SetFromErrno(PyExc_OSError);
+    raise_watch_error(acceptor->loop, error);
     return false;
 }
 

@@ -5,6 +5,7 @@
 #include "loop/fd_table.h"
 #include "net/socket.h"
 #include "py/arguments.h"
+#include "py/os_error.h"
 #include "py/types.h"
 #include "transport/log.h"
 #include "transport/methods.h"
@@ -16,11 +17,6 @@ namespace {
 
 PipeTransport* as_pipe(SocketTransport* transport) noexcept {
     return reinterpret_cast<PipeTransport*>(transport);
-}
-
-PyObject* os_error(int error) noexcept {
-    errno = error;
-    return PyErr_SetFromErrno(PyExc_OSError);
 }
 
 // ---- making one ------------------------------------------------------------------------------
@@ -47,10 +43,10 @@ PyObject* make_pipe_transport(Loop* loop, PyObject* const* args, bool writes) no
     int fd = fd_of_pipe(pipe);
     if (fd < 0) return nullptr;
     struct stat status;
-    if (::fstat(fd, &status) < 0) return PyErr_SetFromErrno(PyExc_OSError);
+    if (::fstat(fd, &status) < 0) return raise_os_error(errno, "fstat");
     if (!check_mode(status, writes)) return nullptr;
     int error = socket::set_nonblocking(fd);
-    if (error != 0) return os_error(-error);
+    if (error != 0) return raise_os_error(-error, "fcntl");
 
     PyTypeObject* type = writes ? state->write_pipe : state->read_pipe;
     Ref<SocketTransport> transport =
@@ -261,7 +257,7 @@ bool leave_number(SocketTransport* transport) noexcept {
                    status.st_ino == as_pipe(transport)->inode;
     int error = is_ours ? transport->connection->stream.move_to_duplicate() : 0;
     if (error == 0) return true;
-    os_error(-error);
+    raise_os_error(-error, "fcntl");
     return false;
 }
 

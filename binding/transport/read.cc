@@ -244,8 +244,7 @@ bool start_reading(Transport* transport) noexcept {
     int error = transport->endpoint->channel().start_reading();
     settle_hold(transport);
     if (error == 0) return true;
-    errno = -error;
-    PyErr_SetFromErrno(PyExc_OSError);
+    raise_watch_error(loop, error);
     return false;
 }
 
@@ -268,7 +267,10 @@ PyObject* transport_resume_reading(PyObject* self, PyObject*) {
     Transport* transport = as_any_transport(self);
     if (transport->is_closing || !transport->is_paused) Py_RETURN_NONE;
     transport->is_paused = false;
-    if (!start_reading(transport)) return nullptr;
+    if (!start_reading(transport)) {
+        transport->is_paused = true;
+        return nullptr;
+    }
     if (transport->loop->is_debug) log_debug("%r resumes reading", self);
     Py_RETURN_NONE;
 }

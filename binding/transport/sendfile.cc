@@ -48,10 +48,7 @@ PyObject* transport_wait_writable(PyObject* self, PyObject*) {
     if (transport->connection == nullptr) return refuse_closed();
     int error = transport->connection->stream.wait_writable();
     settle_hold(transport);
-    if (error != 0) {
-        errno = -error;
-        return PyErr_SetFromErrno(PyExc_OSError);
-    }
+    if (error != 0) return raise_watch_error(loop, error);
     Py_XSETREF(transport->drained, Py_NewRef(future.get()));
     return future.release();
 }

@@ -6,6 +6,7 @@
 #include "loop/slow_call.h"
 #include "net/socket.h"
 #include "py/arguments.h"
+#include "py/os_error.h"
 #include "py/types.h"
 #include "transport/acceptor.h"
 #include "transport/datagram_transport.h"
@@ -66,8 +67,7 @@ bool open_connection(SocketTransport* transport, bool is_shared) noexcept {
     int error = is_shared && connection != nullptr ? connection->stream.move_to_duplicate() : 0;
     if (error == 0) return adopt_endpoint(transport, connection);
     delete connection;
-    errno = -error;
-    PyErr_SetFromErrno(PyExc_OSError);
+    raise_os_error(-error, "fcntl");
     return false;
 }
 

@@ -140,6 +140,12 @@ PyObject* transport_start(PyObject* self, PyObject* waiter) {
         return nullptr;
     }
     if (started) Py_RETURN_NONE;
+    // Nothing would ever come of it: the protocol learns so by connection_lost(), the loop's
+    // exception handler by what is raised.
+    if (transport->loop != nullptr) {
+        Ref<> closed = Ref<>::steal(transport_force_close(self, pending));
+        if (!closed && !take_failure(as_loop(loop.get()))) PyErr_WriteUnraisable(self);
+    }
     raise_exception(pending);
     return nullptr;
 }

@@ -12,7 +12,10 @@ int ProcessWatch::start(pid_t pid) noexcept {
     UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
     if (!pidfd.is_open()) return -errno;
     int error = reactor_.watch_own(pidfd.get(), *this);
-    if (error == 0) pidfd_ = std::move(pidfd);
+    if (error == 0)
+        pidfd_ = std::move(pidfd);
+    else
+        failed_call_ = reactor_.backend().failed_call();
     return error;
 }
 

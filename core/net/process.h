@@ -30,6 +30,8 @@ public:
     // 0, or -errno: ENOSYS before Linux 5.3, EPERM and its like under a seccomp filter, ESRCH
     // where there is no such process, EMFILE.
     int start(pid_t pid) noexcept;
+    // The call that start() failed in.
+    const char* failed_call() const noexcept { return failed_call_; }
 
 private:
     void on_ready(Ready events) noexcept override;
@@ -38,6 +40,7 @@ private:
     Reactor& reactor_;
     Observer& observer_;
     UniqueFd pidfd_;
+    const char* failed_call_ = "pidfd_open";
 };
 
 }  // namespace penstock

@@ -14,8 +14,9 @@ Wakeup::Wakeup() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
 
 void Wakeup::signal() noexcept {
     if (!is_waiting_.exchange(false, std::memory_order_seq_cst)) return;
-    // It can fail only where the counter is full, and then the loop wakes anyway.
-    [[maybe_unused]] int result = ::eventfd_write(event_.get(), 1);
+    // Otherwise it can fail only where the counter is full, and then the loop wakes anyway.
+    while (::eventfd_write(event_.get(), 1) < 0 && errno == EINTR) {
+    }
 }
 
 void Wakeup::leave_parent_behind() noexcept {

@@ -70,6 +70,7 @@ int EpollBackend::control(int operation, int fd, const Slot& slot) noexcept {
 }
 
 int EpollBackend::watch(int fd, Ready interest, Watcher& watcher) noexcept {
+    failed_call_ = "epoll_ctl";
     if (fd < 0) return -EBADF;
     auto index = static_cast<std::size_t>(fd);
     if (interest == Ready::kNone) {

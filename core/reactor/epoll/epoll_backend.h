@@ -42,7 +42,7 @@ private:
     UniqueFd epoll_;
     std::vector<Slot> slots_;  // by fd
     std::size_t watched_ = 0;
-    const char* failed_call_ = "";
+    const char* failed_call_ = "epoll_ctl";
     bool has_pwait2_ = true;
     bool is_parents_ = false;  // epoll_ is: this is a child of fork()
     std::array<epoll_event, kEventsAtOnce> events_;
