@@ -406,21 +406,20 @@ TEST(ReactorOnEpoll, AnotherThreadEndsItsSleep) {
 }
 
 TEST(ReactorOnEpoll, LosesNoWordOfOtherThreads) {
-    constexpr int kSenders = 3, kEach = 2000;
+    constexpr std::size_t kSenders = 3, kEach = 2000;
     Reactor reactor(std::make_unique<EpollBackend>());
     Script script;
     Host host;
-    int received = 0;
+    std::size_t received = 0;
     Word count = script.add([&] {
         if (++received == kSenders * kEach) host.stops = true;
     });
     std::vector<Letter> letters(kSenders * kEach, {count});
     std::vector<std::thread> senders;
     senders.reserve(kSenders);
-    for (int i = 0; i < kSenders; ++i)
+    for (std::size_t i = 0; i < kSenders; ++i)
         senders.emplace_back([&, i] {
-            for (int n = 0; n < kEach; ++n)
-                reactor.post(letters[static_cast<std::size_t>(i * kEach + n)]);
+            for (std::size_t n = 0; n < kEach; ++n) reactor.post(letters[i * kEach + n]);
         });
     reactor.run(host);
     for (std::thread& sender : senders) sender.join();

@@ -65,8 +65,14 @@ NAMED = {
     "socketpair",
 }
 
-# Of what a connection's end makes a client see: it says no errno.
-LOSSES = {"ConnectionError", "ConnectionResetError", "IncompleteReadError", "SSLEOFError"}
+# What a client sees of a connection whose other end has met the fault.
+LOSSES = {
+    "BrokenPipeError",
+    "ConnectionError",
+    "ConnectionResetError",
+    "IncompleteReadError",
+    "SSLEOFError",
+}
 
 
 def codes(call):
@@ -85,12 +91,19 @@ def seam():
     folder = tempfile.TemporaryDirectory(prefix="penstock-seam-")
     library = Path(folder.name) / "seam.so"
     options = ["-std=c++17", "-O1", "-shared", "-fPIC", "-o", str(library)]
-    subprocess.run([compiler(), *options, str(HERE / "seam.cc"), "-ldl"], check=True)
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    command = [compiler(), *options, str(HERE / "seam.cc"), "-ldl"]
+    subprocess.run(command, check=True, env=environment)
     return library, folder
 
 
 def run(program, fault=None, counts=None):
     environment = dict(os.environ, LD_PRELOAD=str(seam()[0]), PYTHONFAULTHANDLER="1")
+    if sanitizer := os.environ.get("LD_PRELOAD"):
+        # Behind the seam, which else would take its interceptors for the callers.
+        environment["LD_PRELOAD"] += " " + sanitizer
+        options = os.environ.get("ASAN_OPTIONS", "")
+        environment["ASAN_OPTIONS"] = f"{options}:verify_asan_link_order=0"
     if fault is not None:
         environment["PENSTOCK_FAULT"] = ":".join(map(str, fault))
     if counts is not None:
