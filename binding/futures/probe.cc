@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "futures/site.h"
 #include "py/context.h"
 #include "py/ref.h"
 
@@ -280,6 +281,7 @@ bool probe_layout(State* state) noexcept {
     if (expectation == nullptr) expectation = find_running_task(state, objects);
 #endif
     state->native_task = expectation == nullptr;
+    probe_frames(state);
     const char* context_expectation = check_context(objects);
     state->bare_context = context_expectation == nullptr;
     Ref<> left = Ref<>::steal(PyObject_CallNoArgs(objects["leave_quietly"]));

@@ -2,26 +2,13 @@
 
 #include <utility>
 
+#include "futures/site.h"
 #include "futures/task.h"
 #include "loop/loop.h"
 #include "py/ref.h"
 
 namespace penstock::py {
 namespace {
-
-#if PY_VERSION_HEX < 0x030C0000
-// 3.11 has no call for it yet: the head of its _PyInterpreterFrame.
-struct InterpreterFrame {
-    PyObject* function;
-    PyObject* globals;
-    PyObject* builtins;
-    PyObject* locals;
-    PyCodeObject* code;
-    PyObject* frame_object;
-    InterpreterFrame* previous;
-    _Py_CODEUNIT* previous_instruction;
-};
-#endif
 
 const char* name_of(WaitKind kind) noexcept {
     switch (kind) {
@@ -40,31 +27,6 @@ void clear_cancellation(Cancellation* cancellation) noexcept {
     PyMem_Free(cancellation);
 }
 
-// Where Python code calls us from: a new reference to the code object.
-Site calling_site(PyThreadState* thread) noexcept {
-#if PY_VERSION_HEX >= 0x030C0000
-#if PY_VERSION_HEX >= 0x030D0000
-    auto* frame = thread->current_frame;
-#else
-    auto* frame = thread->cframe->current_frame;
-#endif
-    if (frame == nullptr) return {nullptr, 0};
-    PyObject* code = PyUnstable_InterpreterFrame_GetCode(frame);
-    if (code == nullptr || !PyCode_Check(code)) {
-        Py_XDECREF(code);
-        return {nullptr, 0};
-    }
-    return {code, PyUnstable_InterpreterFrame_GetLasti(frame)};
-#else
-    auto* frame = reinterpret_cast<InterpreterFrame*>(thread->cframe->current_frame);
-    if (frame == nullptr) return {nullptr, 0};
-    auto* begin = reinterpret_cast<_Py_CODEUNIT*>(frame->code->co_code_adaptive);
-    return {
-        Py_NewRef(object(frame->code)),
-        static_cast<std::int32_t>((frame->previous_instruction - begin) * sizeof(_Py_CODEUNIT))};
-#endif
-}
-
 PyObject* id_or_none(std::uint64_t id) noexcept {
     return id != 0 ? PyLong_FromUnsignedLongLong(id) : Py_NewRef(Py_None);
 }
@@ -80,17 +42,18 @@ PyObject* cancellation_or_none(const Cancellation* cancellation) noexcept {
 
 }  // namespace
 
-void record_spawn_site(TaskRecord& record, PyThreadState* thread) noexcept {
-    Site site = calling_site(thread);
+void record_spawn_site(const State* state, TaskRecord& record, PyThreadState* thread) noexcept {
+    Site site = calling_site(state, thread);
     record.spawn_code = site.code;
     record.spawn_offset = site.offset;
 }
 
-void record_cancellation(TaskRecord& record, std::uint64_t canceller, PyObject* message) noexcept {
+void record_cancellation(const State* state, TaskRecord& record, std::uint64_t canceller,
+                         PyObject* message) noexcept {
     auto* made = static_cast<Cancellation*>(PyMem_Malloc(sizeof(Cancellation)));
     if (made == nullptr) return;
     *made = {canceller, message != Py_None ? Py_NewRef(message) : nullptr,
-             calling_site(PyThreadState_Get())};
+             calling_site(state, PyThreadState_Get())};
     clear_cancellation(std::exchange(record.cancellation, made));
 }
 

@@ -9,6 +9,8 @@
 
 namespace penstock::py {
 
+struct State;
+
 enum class WaitKind : std::uint8_t {
     kNothing,  // runs, or is in the ready queue
     kFuture,
@@ -18,7 +20,7 @@ enum class WaitKind : std::uint8_t {
     kNoRoom,   // nothing, but memory is out: `since` links it to who runs next
 };
 
-// A place in Python code.
+// A place in Python code. No code where it could not be told.
 struct Site {
     PyObject* code;       // code object, or nullptr
     std::int32_t offset;  // in bytes, of the instruction
@@ -44,9 +46,10 @@ struct TaskRecord {
 };
 
 // `thread` is the calling one.
-void record_spawn_site(TaskRecord& record, PyThreadState* thread) noexcept;
+void record_spawn_site(const State* state, TaskRecord& record, PyThreadState* thread) noexcept;
 // The last one counts. Where memory is out, none does.
-void record_cancellation(TaskRecord& record, std::uint64_t canceller, PyObject* message) noexcept;
+void record_cancellation(const State* state, TaskRecord& record, std::uint64_t canceller,
+                         PyObject* message) noexcept;
 int visit_record(const TaskRecord& record, visitproc visit, void* arg) noexcept;
 void clear_record(TaskRecord& record) noexcept;
 

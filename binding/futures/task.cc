@@ -34,7 +34,7 @@ bool fill(Loop* loop, Task* task, PyObject* coro, PyObject* name, PyObject* cont
     task->record.id = ++state->tasks_made;
     task->record.parent = current_task_id(loop);
     PyThreadState* thread = current_thread(loop);
-    record_spawn_site(task->record, thread);
+    record_spawn_site(state, task->record, thread);
     if (context != nullptr && context != Py_None) {
         task->context = Py_NewRef(context);
     } else {
@@ -216,7 +216,8 @@ PyObject* cancel(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObje
     if (task->state != kPending) Py_RETURN_FALSE;
     ++task->cancels_requested;
     Loop* running = running_loop(state);
-    record_cancellation(task->record, running != nullptr ? current_task_id(running) : 0, message);
+    record_cancellation(state, task->record, running != nullptr ? current_task_id(running) : 0,
+                        message);
     if (task->waiter != nullptr && !PyExceptionInstance_Check(task->waiter)) {
         int was_cancelled = cancel_awaited(state, task->waiter, message);
         if (was_cancelled < 0) return nullptr;

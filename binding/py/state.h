@@ -111,6 +111,7 @@ struct State {
 
     bool native_task;      // the probe passed: Future and Task are ours
     bool bare_context;     // the same for Context: see py/context.h
+    bool knows_frames;     // the same for 3.11's frames: see futures/site.h
     bool shows_arguments;  // in debug mode, of a callback: asyncio since 3.13
     PyObject* why_stock;   // str or nullptr: what the probe found
 

@@ -186,3 +186,85 @@ def test_the_structs_here_are_as_long_as_theirs():
     for struct, kind in ((Future, _asyncio.Future), (Task, _asyncio.Task)):
         assert ctypes.sizeof(struct) == kind.__basicsize__
     assert ctypes.sizeof(Context) == contextvars.Context.__basicsize__
+
+
+class Frame(ctypes.Structure):
+    """The head of 3.11's _PyInterpreterFrame, as binding/futures/site.h has it."""
+
+    _fields_ = pointers(
+        "function globals builtins locals code frame_object previous previous_instruction"
+    )
+
+
+class FrameObject(Head):
+    _fields_ = pointers("back frame")
+
+
+class DisturbedFrame(Disturbed):
+    """Changes the frame that calls the probe's look() before it looks, and puts it back before
+    anybody else does."""
+
+    def __call__(self, frame, event, argument):
+        name = frame.f_code.co_filename, frame.f_code.co_name, event
+        if name == ("<string>", "call", "c_call") and argument.__name__ == "look":
+            head = Frame.from_address(FrameObject.from_address(id(frame)).frame)
+            self.saved.append((head, bytes(head)))
+            _, *how = self.change
+            change(head, *how)
+        elif name == ("<string>", "where", "call"):
+            self.put_back()
+
+    def put_back(self):
+        for head, saved in self.saved:
+            ctypes.memmove(ctypes.addressof(head), saved, len(saved))
+
+
+async def nothing():
+    pass
+
+
+def record_of_a_task(module):
+    """Of one that was made, and cancelled, by this module's own loop."""
+    loop = module.Loop()
+    try:
+        coroutine = nothing()
+        task = module.Task(coroutine, loop=loop)
+        task.cancel()
+        coroutine.close()
+        task._log_destroy_pending = False
+        return module.task_record(task)
+    finally:
+        loop._close()
+
+
+only_3_11 = pytest.mark.skipif(
+    sys.version_info >= (3, 12), reason="CPython tells what frames hold from 3.12 on"
+)
+
+
+@only_3_11
+def test_undisturbed_it_tells_where_a_task_comes_from():
+    record = record_of_a_task(loaded(DisturbedFrame(Frame, "code", "code")))
+    code = record_of_a_task.__code__
+    assert record["spawn_code"] is code and record["cancelled"]["code"] is code
+    assert 0 < record["spawn_offset"] < record["cancelled"]["offset"] < len(code.co_code)
+
+
+@only_3_11
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        (name, way)
+        for name, *others in (
+            ("code", "function", "frame_object"),
+            ("previous_instruction", "previous"),
+        )
+        for way in ("nothing", "something", *others)
+    ],
+)
+def test_every_field_of_a_frame(name, way):
+    module = loaded(DisturbedFrame(Frame, name, way))
+    assert module.native_task and module.why_stock_task is None
+    record = record_of_a_task(module)
+    assert record["spawn_code"] is None and record["spawn_offset"] == 0
+    assert record["cancelled"]["code"] is None and record["cancelled"]["offset"] == 0
