@@ -10,11 +10,21 @@ namespace {
 constexpr char kPrefix[] = "Task-";
 constexpr std::size_t kPrefixLength = sizeof kPrefix - 1;
 
+// Whether the string has its characters nowhere else. Before 3.12 PyUnicode_AsUnicode() leaves a copy
+// of them, as wchar_t, in the string that it was asked for.
+bool is_only_copy([[maybe_unused]] PyObject* name) noexcept {
+#if PY_VERSION_HEX < 0x030C0000
+    return reinterpret_cast<PyASCIIObject*>(name)->wstr == nullptr;
+#else
+    return true;
+#endif
+}
+
 // Whether nobody can see that its characters change: no other reference, no place in the table of
 // interned strings, and one byte a character.
 bool is_reusable(PyObject* name) noexcept {
     return Py_REFCNT(name) == 1 && PyUnicode_CheckExact(name) && PyUnicode_IS_COMPACT_ASCII(name) &&
-           !PyUnicode_CHECK_INTERNED(name);
+           !PyUnicode_CHECK_INTERNED(name) && is_only_copy(name);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import copy
+import ctypes
 import gc
 import sys
 import types
@@ -560,3 +561,14 @@ async def test_the_default_name_of_a_dead_task_is_kept_by_whoever_has_it():
     assert len(set(everything)) == 100
     assert all(name.removeprefix("Task-").isdigit() for name in everything)
     assert all(hash(name) == hash("".join(name)) for name in everything)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="PyUnicode_AsUnicode() went in 3.12")
+async def test_the_default_name_is_the_same_to_c_as_to_python():
+    as_unicode = ctypes.pythonapi.PyUnicode_AsUnicode
+    as_unicode.argtypes, as_unicode.restype = [ctypes.py_object], ctypes.c_wchar_p
+    for _ in range(10):
+        task = asyncio.get_running_loop().create_task(value(1))
+        assert as_unicode(task.get_name()) == task.get_name()
+        await task
+        del task
