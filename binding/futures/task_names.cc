@@ -10,8 +10,8 @@ namespace {
 constexpr char kPrefix[] = "Task-";
 constexpr std::size_t kPrefixLength = sizeof kPrefix - 1;
 
-// Whether the string has its characters nowhere else. Before 3.12 PyUnicode_AsUnicode() leaves a copy
-// of them, as wchar_t, in the string that it was asked for.
+// Whether the string has its characters nowhere else. Before 3.12 PyUnicode_AsUnicode() leaves a
+// copy of them, as wchar_t, in the string that it was asked for.
 bool is_only_copy([[maybe_unused]] PyObject* name) noexcept {
 #if PY_VERSION_HEX < 0x030C0000
     return reinterpret_cast<PyASCIIObject*>(name)->wstr == nullptr;
