@@ -205,6 +205,11 @@ private:
         }
     }
 
+    // Whether the turn has taken its time; every so many entries only, for it reads a clock.
+    bool is_slice_over(std::size_t entries) const noexcept {
+        return entries % kEntriesBetweenLooks == 1 && coarse_now() - polled_ >= kSlice;
+    }
+
     // Runs the first `count` entries; false where the turn is over.
     template <class Host>
     bool run_ready(Host& host, std::size_t count) {
@@ -213,7 +218,7 @@ private:
             --left;
             if (host.failed()) [[unlikely]]
                 return false;
-            if (left % kEntriesBetweenLooks == 1 && coarse_now() - polled_ >= kSlice) [[unlikely]] {
+            if (is_slice_over(left)) [[unlikely]] {
                 is_cut_ = true;
                 left_ = left;
                 return false;
@@ -243,9 +248,9 @@ private:
     bool run_letters(Host& host) {
         if (letters_.empty()) [[likely]]
             return true;
-        for (unsigned i = 1; !letters_.empty() && !host.failed() && !is_cut_; ++i) {
+        for (std::size_t i = 1; !letters_.empty() && !host.failed() && !is_cut_; ++i) {
             host.run(letters_.pop());
-            if (i % kEntriesBetweenLooks == 1 && coarse_now() - polled_ >= kSlice) [[unlikely]] {
+            if (is_slice_over(i)) [[unlikely]] {
                 is_cut_ = !letters_.empty();
                 left_ = 0;
             }
@@ -262,8 +267,7 @@ private:
         while (i < words.size() && !host.failed() && !is_cut_) {
             host.run(std::exchange(words[i], kNoWord));  // visit() may come meanwhile
             ++i;
-            if (may_cut && i % kEntriesBetweenLooks == 1 && coarse_now() - polled_ >= kSlice)
-                [[unlikely]] {
+            if (may_cut && is_slice_over(i)) [[unlikely]] {
                 is_cut_ = i < words.size();
                 left_ = 0;
             }
