@@ -4,6 +4,8 @@
 #include <cstring>
 #include <system_error>
 
+#include "py/free_list.h"
+
 namespace penstock::py {
 namespace {
 
@@ -55,13 +57,11 @@ PyObject* TaskNames::make(std::uint64_t number) noexcept {
 
 void TaskNames::give_back(PyObject* name) noexcept {
     if (name == nullptr) return;
-#if !defined(PENSTOCK_SANITIZED)
-    if (count_ < kCapacity && is_reusable(name) && PyUnicode_GET_LENGTH(name) == length()) {
+    if (kKeepsDead && count_ < kCapacity && is_reusable(name) &&
+        PyUnicode_GET_LENGTH(name) == length())
         spare_[count_++] = name;
-        return;
-    }
-#endif
-    Py_DECREF(name);
+    else
+        Py_DECREF(name);
 }
 
 void TaskNames::clear() noexcept {

@@ -8,6 +8,12 @@
 
 namespace penstock::py {
 
+#if defined(PENSTOCK_SANITIZED) || defined(Py_TRACE_REFS)
+constexpr bool kKeepsDead = false;
+#else
+constexpr bool kKeepsDead = true;
+#endif
+
 template <std::size_t Capacity>
 class FreeList {
 public:
@@ -21,14 +27,9 @@ public:
 
     // True where `dead` is kept; it must be untracked and hold nothing.
     bool push(PyObject* dead) noexcept {
-#if defined(PENSTOCK_SANITIZED) || defined(Py_TRACE_REFS)
-        (void)dead;
-        return false;
-#else
-        if (count_ == Capacity) return false;
+        if (!kKeepsDead || count_ == Capacity) return false;
         items_[count_++] = dead;
         return true;
-#endif
     }
 
     // Frees what is kept. Every object held one reference to its type.
