@@ -1,6 +1,11 @@
-"""Protocols that end their transport in a callback, and the ways of ending it."""
+"""Protocols that end their transport in a callback, what calls that, and the ways of ending it."""
 
 import asyncio
+import socket
+
+from .stage import MORE_THAN_FITS
+
+MOST_WRITES = 100
 
 
 class Ends(asyncio.Protocol):
@@ -66,6 +71,29 @@ CALLBACKS = {
     ],
     EndsBuffered: ["get_buffer", "buffer_updated", "eof_received"],
 }
+
+
+def write_until_paused(transport, protocol):
+    """By many small buffers: asyncio's TLS counts none that it could pass on."""
+    transport.set_write_buffer_limits(high=0)
+    for _ in range(MOST_WRITES):
+        if "pause_writing" in protocol.called or transport.is_closing():
+            return
+        transport.write(MORE_THAN_FITS)
+
+
+def provoke(stage, transport, protocol, callback, far):
+    """What the other end of a stream socket does for a callback."""
+    if callback in ("data_received", "get_buffer", "buffer_updated"):
+        far.send(b"x")
+    elif callback == "eof_received":
+        far.shutdown(socket.SHUT_WR)
+    elif callback in ("pause_writing", "resume_writing"):
+        stage.sink(far)
+        write_until_paused(transport, protocol)
+    elif callback == "connection_lost":
+        far.close()
+        transport.abort()  # for eof_received() has kept it open
 
 
 def close(transport):

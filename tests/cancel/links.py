@@ -12,12 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .calls import tls
-from .ends import CALLBACKS, Ends, EndsBuffered
-from .stage import MORE_THAN_FITS
+from .ends import CALLBACKS, Ends, EndsBuffered, provoke, write_until_paused
 
 STREAM = CALLBACKS[Ends]
 BUFFERED = CALLBACKS[EndsBuffered]
-MOST_WRITES = 100
 
 
 @dataclass(frozen=True)
@@ -29,29 +27,6 @@ class Link:
     def __str__(self):
         buffered = "-buffered" if self.kind is EndsBuffered else ""
         return self.make.__name__ + buffered
-
-
-def write_until_paused(transport, protocol):
-    """By many small buffers: asyncio's TLS counts none that it could pass on."""
-    transport.set_write_buffer_limits(high=0)
-    for _ in range(MOST_WRITES):
-        if "pause_writing" in protocol.called or transport.is_closing():
-            return
-        transport.write(MORE_THAN_FITS)
-
-
-def provoke(stage, transport, protocol, callback, far):
-    """What the other end of a stream socket does for a callback."""
-    if callback in ("data_received", "get_buffer", "buffer_updated"):
-        far.send(b"x")
-    elif callback == "eof_received":
-        far.shutdown(socket.SHUT_WR)
-    elif callback in ("pause_writing", "resume_writing"):
-        stage.sink(far)
-        write_until_paused(transport, protocol)
-    elif callback == "connection_lost":
-        far.close()
-        transport.abort()  # for eof_received() has kept it open
 
 
 # ---- TLS, whose peer is CPython's ssl in a thread ------------------------------------------------

@@ -27,6 +27,7 @@ from .ends import (
     close,
     close_twice,
     close_with_something_to_send,
+    provoke,
 )
 from .stage import MORE_THAN_FITS, Tripwire
 
@@ -92,17 +93,7 @@ def test_ended_in_a_callback(company, kind, end):
         near, far = stage.pair()
         protocol = kind(callback, end)
         transport, _ = await stage.loop.create_connection(lambda: protocol, sock=near)
-        if callback in ("data_received", "get_buffer", "buffer_updated"):
-            far.send(b"x")
-        elif callback == "eof_received":
-            far.shutdown(socket.SHUT_WR)
-        elif callback in ("pause_writing", "resume_writing"):
-            stage.sink(far)
-            transport.write(MORE_THAN_FITS)
-        elif callback == "connection_lost":
-            far.close()
-            if kind is Ends:
-                transport.abort()
+        provoke(stage, transport, protocol, callback, far)
         await protocol.lost
         stage.tripwire.set()
         end(transport)

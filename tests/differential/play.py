@@ -106,6 +106,13 @@ class Play:
                     raise
         return f"{name} has ended"
 
+    async def move_alone(self, name: str) -> object:
+        """What gather() and its like run: one of the moves that end by themselves."""
+        self.tell(name, "begins")
+        STAGE.set(name)
+        alone = self.rng.choice([sleeps, locks, takes_semaphore, fails, calls_soon])
+        return await alone(self, name)
+
     async def passing(self) -> None:
         for _ in range(self.rng.randint(0, 3)):
             await asyncio.sleep(0)
@@ -289,13 +296,3 @@ async def raises_in_callback(play: Play, name: str) -> object:
 
     play.loop.call_soon(broken)
     return None
-
-
-async def _move_alone(play: Play, name: str) -> object:
-    """What gather() and its like run: one of the moves that end by themselves."""
-    play.tell(name, "begins")
-    STAGE.set(name)
-    return await play.rng.choice([sleeps, locks, takes_semaphore, fails, calls_soon])(play, name)
-
-
-Play.move_alone = _move_alone

@@ -31,13 +31,14 @@
 
 namespace {
 
-#define CALLS(X)                                                                                   \
-    X(accept4)                                                                                     \
-    X(bind) X(close) X(connect) X(dup3) X(epoll_create1) X(epoll_ctl) X(epoll_pwait2)              \
-        X(epoll_wait) X(eventfd) X(eventfd_read) X(eventfd_write) X(fcntl) X(fstat) X(getaddrinfo) \
-            X(getpeername) X(getsockname) X(getsockopt) X(listen) X(pidfd_open) X(pthread_create)  \
-                X(read) X(recv) X(recvfrom) X(send) X(sendmsg) X(sendto) X(setsockopt) X(shutdown) \
-                    X(socket) X(socketpair) X(write) X(writev)
+#define CALLS(X)                                                                              \
+    X(accept4)                                                                                \
+    X(close)                                                                                  \
+    X(dup3)                                                                                   \
+    X(epoll_create1) X(epoll_ctl) X(epoll_pwait2) X(epoll_wait) X(eventfd) X(eventfd_read)    \
+        X(eventfd_write) X(fcntl) X(fstat) X(getaddrinfo) X(getpeername) X(getsockname)       \
+            X(pidfd_open) X(pthread_create) X(read) X(recv) X(recvfrom) X(send) X(sendmsg)    \
+                X(sendto) X(setsockopt) X(shutdown) X(socketpair) X(write) X(writev)
 
 enum Call {
 #define X(name) k_##name,
@@ -138,8 +139,6 @@ __attribute__((destructor)) void end() {
 
 FORWARD(int, accept4, (int fd, sockaddr* address, socklen_t* size, int flags),
         (fd, address, size, flags))
-FORWARD(int, bind, (int fd, const sockaddr* address, socklen_t size), (fd, address, size))
-FORWARD(int, connect, (int fd, const sockaddr* address, socklen_t size), (fd, address, size))
 FORWARD(int, dup3, (int from, int to, int flags), (from, to, flags))
 FORWARD(int, epoll_create1, (int flags), (flags))
 FORWARD(int, epoll_ctl, (int epoll, int operation, int fd, epoll_event* event),
@@ -152,9 +151,6 @@ FORWARD(int, eventfd_write, (int fd, eventfd_t value), (fd, value))
 FORWARD(int, fstat, (int fd, struct stat* status), (fd, status))
 FORWARD(int, getpeername, (int fd, sockaddr* address, socklen_t* size), (fd, address, size))
 FORWARD(int, getsockname, (int fd, sockaddr* address, socklen_t* size), (fd, address, size))
-FORWARD(int, getsockopt, (int fd, int level, int option, void* value, socklen_t* size),
-        (fd, level, option, value, size))
-FORWARD(int, listen, (int fd, int backlog), (fd, backlog))
 FORWARD(ssize_t, read, (int fd, void* bytes, size_t size), (fd, bytes, size))
 FORWARD(ssize_t, recv, (int fd, void* bytes, size_t size, int flags), (fd, bytes, size, flags))
 FORWARD(ssize_t, recvfrom,
@@ -170,7 +166,6 @@ FORWARD(ssize_t, sendto,
 FORWARD(int, setsockopt, (int fd, int level, int option, const void* value, socklen_t size),
         (fd, level, option, value, size))
 FORWARD(int, shutdown, (int fd, int how), (fd, how))
-FORWARD(int, socket, (int family, int type, int protocol), (family, type, protocol))
 FORWARD(int, socketpair, (int family, int type, int protocol, int* ends),
         (family, type, protocol, ends))
 FORWARD(ssize_t, write, (int fd, const void* bytes, size_t size), (fd, bytes, size))
@@ -182,23 +177,19 @@ extern "C" int close(int fd) {
     return fails(k_close, CALLER) ? -1 : result;
 }
 
-extern "C" int fcntl(int fd, int command, ...) {
-    static auto* const next = real<int(int, int, ...)>("fcntl");
-    va_list rest;
-    va_start(rest, command);
-    void* argument = va_arg(rest, void*);
-    va_end(rest);
-    return fails(k_fcntl, CALLER) ? -1 : next(fd, command, argument);
-}
+// What libc's headers make of fcntl() depends on how large a file may be.
+#define FORWARD_FCNTL(name)                                              \
+    extern "C" int name(int fd, int command, ...) {                      \
+        static auto* const next = real<int(int, int, ...)>(#name);       \
+        va_list rest;                                                    \
+        va_start(rest, command);                                         \
+        void* argument = va_arg(rest, void*);                            \
+        va_end(rest);                                                    \
+        return fails(k_fcntl, CALLER) ? -1 : next(fd, command, argument); \
+    }
 
-extern "C" int fcntl64(int fd, int command, ...) {
-    static auto* const next = real<int(int, int, ...)>("fcntl64");
-    va_list rest;
-    va_start(rest, command);
-    void* argument = va_arg(rest, void*);
-    va_end(rest);
-    return fails(k_fcntl, CALLER) ? -1 : next(fd, command, argument);
-}
+FORWARD_FCNTL(fcntl)
+FORWARD_FCNTL(fcntl64)
 
 extern "C" long syscall(long number, ...) {
     static auto* const next = real<long(long, ...)>("syscall");

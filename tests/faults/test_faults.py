@@ -4,6 +4,7 @@ A sample that the seed decides; with PENSTOCK_FAULT_DEPTH=n all errors of the fi
 name.
 """
 
+import errno
 import os
 import random
 
@@ -31,7 +32,7 @@ def test_a_failing_call_ends_no_program_badly(program):
 
 # What was wrong once.
 @pytest.mark.parametrize(
-    ("program", "call", "number", "error"),
+    ("program", "call", "number", "name"),
     [
         ("echo", "epoll_wait", 2, "EBADF"),  # the loop span
         ("fork", "epoll_create1", 2, "EMFILE"),  # the child span
@@ -47,6 +48,6 @@ def test_a_failing_call_ends_no_program_badly(program):
         ("resolver", "eventfd_write", 1, "EINTR"),  # the loop slept on
     ],
 )
-def test_found_by_the_sweep(program, call, number, error):
-    (code,) = (code for code in sweep.codes(call) if sweep.errno.errorcode[code] == error)
+def test_found_by_the_sweep(program, call, number, name):
+    (code,) = (code for code in sweep.codes(call) if errno.errorcode[code] == name)
     assert sweep.wrong(program, (call, number, code)) is None

@@ -324,11 +324,8 @@ def test_a_fatal_error_after_the_loop_has_closed(new_loop, server_context, clien
                 assert str(error) == "Event loop is closed"
 
 
-@pytest.mark.asyncio_since(3, 12, 1)
-@pytest.mark.parametrize("how", ["close", "abort"])
-async def test_a_server_is_closed_once_its_connections_are(
-    server_context, client_context, recorder, how
-):
+async def serve_one(server_context, client_context, recorder):
+    """A server, the protocol of its one connection, and that of the client."""
     loop = asyncio.get_running_loop()
     ours = recorder()
     server = await loop.create_server(lambda: ours, "127.0.0.1", 0, ssl=server_context)
@@ -339,6 +336,15 @@ async def test_a_server_is_closed_once_its_connections_are(
         server_hostname="localhost",
     )
     await ours.made
+    return server, ours, theirs
+
+
+@pytest.mark.asyncio_since(3, 12, 1)
+@pytest.mark.parametrize("how", ["close", "abort"])
+async def test_a_server_is_closed_once_its_connections_are(
+    server_context, client_context, recorder, how
+):
+    server, ours, theirs = await serve_one(server_context, client_context, recorder)
     waiting = asyncio.create_task(server.wait_closed())
     server.close()
     for _ in range(5):
@@ -353,16 +359,7 @@ async def test_a_server_is_closed_once_its_connections_are(
 @pytest.mark.asyncio_since(3, 13)
 @pytest.mark.parametrize("how", ["close_clients", "abort_clients"])
 async def test_a_server_closes_its_connections(server_context, client_context, recorder, how):
-    loop = asyncio.get_running_loop()
-    ours = recorder()
-    server = await loop.create_server(lambda: ours, "127.0.0.1", 0, ssl=server_context)
-    _, theirs = await loop.create_connection(
-        recorder,
-        *server.sockets[0].getsockname(),
-        ssl=client_context,
-        server_hostname="localhost",
-    )
-    await ours.made
+    server, ours, theirs = await serve_one(server_context, client_context, recorder)
     server.close()
     getattr(server, how)()
     await server.wait_closed()

@@ -371,17 +371,13 @@ def psk_contexts(version):
 # ---- slow, broken and interrupted handshakes ---------------------------------------------------
 
 
-async def test_handshake_byte_by_byte(pair, server_context, client_context, recorder, peer):
-    loop = asyncio.get_running_loop()
-    connecting = loop.create_task(
-        loop.connect_accepted_socket(recorder, pair[0], ssl=server_context)
-    )
-    pair[1].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    far = peer(pair[1], client_context, server_hostname="localhost")
+async def speak_slowly(connecting, far):
+    """Have all that `far` says, the handshake too, leave byte by byte."""
+    far.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     async def flush_slowly():
         for byte in far.outgoing.read():
-            await loop.sock_sendall(pair[1], bytes([byte]))
+            await far.loop.sock_sendall(far.sock, bytes([byte]))
             await asyncio.sleep(0)
 
     far.flush = flush_slowly
@@ -391,6 +387,14 @@ async def test_handshake_byte_by_byte(pair, server_context, client_context, reco
     assert await protocol.received(6) == b"slowly"
     transport.abort()
     await protocol.lost
+
+
+async def test_handshake_byte_by_byte(pair, server_context, client_context, recorder, peer):
+    loop = asyncio.get_running_loop()
+    connecting = loop.create_task(
+        loop.connect_accepted_socket(recorder, pair[0], ssl=server_context)
+    )
+    await speak_slowly(connecting, peer(pair[1], client_context, server_hostname="localhost"))
 
 
 def connect_to(recorder, sock, context, **options):
@@ -405,23 +409,8 @@ def connect_to(recorder, sock, context, **options):
 async def test_a_server_that_answers_byte_by_byte(
     pair, server_context, client_context, recorder, peer
 ):
-    loop = asyncio.get_running_loop()
     connecting = connect_to(recorder, pair[0], client_context)
-    pair[1].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    far = peer(pair[1], server_context, server_side=True)
-
-    async def flush_slowly():
-        for byte in far.outgoing.read():
-            await loop.sock_sendall(pair[1], bytes([byte]))
-            await asyncio.sleep(0)
-
-    far.flush = flush_slowly
-    await far.handshake()
-    transport, protocol = await connecting
-    await far.send(b"slowly")
-    assert await protocol.received(6) == b"slowly"
-    transport.abort()
-    await protocol.lost
+    await speak_slowly(connecting, peer(pair[1], server_context, server_side=True))
 
 
 async def test_slow_servers_hold_up_nobody_else(server_context, client_context, recorder):
