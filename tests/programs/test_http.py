@@ -18,14 +18,16 @@ class TestAiohttpServer:
     ) -> None:
         pytest.importorskip("aiohttp")
         open_files(1200)
+        # asyncio itself is close to it where aiohttp has no compiled parts.
+        most = 2.0 if runtime == examples.PENSTOCK else 3.0
         tries = []
         with examples.serving(runtime, "hello_aiohttp.py") as (_, port):
             # The best of three: other processes on the machine take their time, too.
-            while len(tries) < 3 and min(tries, default=2.0) >= 2.0:
+            while len(tries) < 3 and min(tries, default=most) >= most:
                 seconds, answers = examples.ask(port, 1000)
                 assert answers == {"200 Hello, world": 1000}
                 tries.append(seconds)
-        assert 1.0 <= min(tries) < 2.0, tries
+        assert 1.0 <= min(tries) < most, tries
 
     def test_ends_when_it_is_interrupted(self, runtime: list[str]) -> None:
         pytest.importorskip("aiohttp")
