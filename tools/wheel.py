@@ -52,13 +52,27 @@ print(penstock.__file__)
 IMPORT_TIME = "import time; t = time.perf_counter(); import {0}; print(time.perf_counter() - t)"
 
 
+def headers(folder: Path) -> Path:
+    """A folder for zig, which does not see /usr/include: Debian's pyconfig.h wants another there.
+
+    That is x86_64-linux-gnu/python3.11/pyconfig.h. The C library's beside it must stay unseen.
+    """
+    own = Path(sysconfig.get_path("include"))
+    architecture = sysconfig.get_config_var("MULTIARCH") or ""
+    seen = folder / "include" / architecture / own.name
+    seen.parent.mkdir(parents=True)
+    seen.symlink_to(own.parent / architecture / own.name)
+    return folder / "include"
+
+
 def build(folder: Path) -> Path:
     """A wheel for this system only, in `folder`."""
     if (machine := platform.machine()) not in TARGETS:
         sys.exit(f"penstock: no wheels are built on {machine}; there are some for {list(TARGETS)}")
     zig = Path(ziglang.__file__).parent / "zig"
     # No -march: without one zig takes the architecture's baseline, as long as a target is named.
-    env = os.environ | {"CXX": f"{zig} c++ -target {TARGETS[machine]}.{GLIBC}"}
+    compiler = f"{zig} c++ -target {TARGETS[machine]}.{GLIBC} -idirafter {headers(folder)}"
+    env = os.environ | {"CXX": compiler}
     command = [sys.executable, "-m", "pip", "wheel", "--disable-pip-version-check", "--quiet"]
     command += ["--no-build-isolation", "--no-deps", f"--wheel-dir={folder}"]
     command += [f"--config-settings=build-dir={folder}/{{wheel_tag}}", str(ROOT)]
@@ -140,8 +154,14 @@ def main() -> None:
     parser.add_argument("--readme", action="store_true")
     parser.add_argument("--tests", nargs="*", default=[], help="for pytest, in the environment")
     options = parser.parse_args()
+    try:
+        make(options)
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"penstock: no wheel: exit status {error.returncode} of {error.cmd[0]}")
 
-    wheels: Path = options.build / "wheels"
+
+def make(options: argparse.Namespace) -> None:
+    wheels: Path = options.build.resolve() / "wheels"
     work = wheels / sysconfig.get_config_var("SOABI")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)

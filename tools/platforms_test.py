@@ -1,0 +1,45 @@
+"""Where penstock can't be built, one line says why, before a compiler is asked."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# pip's build backend, in an interpreter that passes for another.
+BUILD = """
+import sys, sysconfig
+sysconfig.get_config_vars()  # while it is still known where they are
+{disguise}
+from scikit_build_core.build import build_wheel
+build_wheel({folder!r})
+"""
+DISGUISES = {
+    "sys.platform = 'darwin'": "penstock needs Linux",
+    "sys.platform = 'win32'": "penstock needs Linux",
+    "sys.implementation.name = 'pypy'": "penstock needs CPython",
+    "sysconfig.get_config_vars()['ABIFLAGS'] = 't'": "free-threaded",
+}
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_pip_says_so(disguise, tmp_path):
+    pytest.importorskip("scikit_build_core")
+    code = BUILD.format(disguise=disguise, folder=str(tmp_path))
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (found.stdout.count("\n"), found.returncode) == (1, 7), found.stderr
+    assert DISGUISES[disguise] in found.stdout
+
+
+def test_cmake_says_so(tmp_path):
+    if not shutil.which("cmake"):
+        pytest.skip("no cmake")
+    command = ["cmake", "-S", ROOT, "-B", tmp_path, "-DCMAKE_SYSTEM_NAME=Darwin"]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert "penstock needs Linux" in found.stderr
+    assert "compiler" not in found.stdout
+    assert found.returncode == 1
