@@ -22,7 +22,7 @@ MOST_LEFT_OUT = 471
 FEWEST_THAT_RUN = 1_749
 
 # Without those that repeat a class for another selector, which CPython may add more of. These only
-# shrink; the versions that CPython still adds tests to, which a glob may cover, have room for a few.
+# shrink; versions that CPython still adds tests to, which a glob may cover, have room for a few.
 MOST_OF_THEIR_OWN = {(3, 11): 58, (3, 12): 58, (3, 13): 59, (3, 14): 90, (3, 15): 93}
 OTHER_SELECTORS = ("PollEventLoopTests", "SelectEventLoopTests")
 
