@@ -1,0 +1,74 @@
+"""The figures of docs/design/007-soak.md, between its markers."""
+
+import datetime
+import os
+import platform
+import sys
+from pathlib import Path
+
+from tests.soak.figures import MEASURES, growth
+from tests.soak.soak import Soak
+
+NAME = "docs/design/007-soak.md"
+NOTE = Path(__file__).parents[2] / NAME
+MARKERS = ("<!-- figures -->\n", "<!-- /figures -->\n")
+
+
+def counted(soak: Soak) -> list[list[str]]:
+    """What may not differ: as it was at the first census, and at the last."""
+    rows = []
+    ends = soak.first, soak.history[-1]
+    for name, count in {
+        "descriptors": lambda figures: len(figures.census.fds),
+        "tasks": lambda figures: len(figures.census.tasks),
+        "Python threads": lambda figures: len(figures.census.threads),
+        "child processes": lambda figures: len(figures.census.children),
+        "held by the loop": lambda figures: figures.census.held.total(),
+        "native objects": lambda figures: figures.objects.total(),
+    }.items():
+        rows.append([name, *(f"{count(figures):,}" for figures in ends), "none"])
+    return rows
+
+
+def measured(soak: Soak) -> list[list[str]]:
+    rows = []
+    jobs = soak.history[-1].jobs - soak.history[0].jobs
+    for field, measure in MEASURES.items():
+        points = [(figures.jobs, getattr(figures, field)) for figures in soak.history]
+        bound = measure.leeway + measure.a_job * jobs
+        ends = [points[0][1], points[-1][1], growth(points), bound]
+        words = [f"{value / measure.scale:,.0f}" for value in ends]
+        rows.append([f"{measure.name}, {measure.unit}", *words[:2], f"{words[2]} of {words[3]}"])
+    return rows
+
+
+def section(soak: Soak) -> str:
+    now = datetime.datetime.now(datetime.UTC).date().isoformat()
+    rows = [
+        ["", "first", "last", "growth"],
+        ["---", "---:", "---:", "---:"],
+        *counted(soak),
+        *measured(soak),
+    ]
+    kinds = ", ".join(f"{name} {soak.done[name]:,}" for name in sorted(soak.kinds))
+    return "\n".join(
+        [
+            f"{soak.jobs:,} jobs in {soak.seconds / 60:.0f} min, {soak.cancelled.total():,} of "
+            f"them cancelled, {len(soak.history)} censuses after the warm-up.",
+            f"Seed {soak.seed}, CPython {platform.python_version()}, {platform.system()} "
+            f"{platform.release()}, {len(os.sched_getaffinity(0))} cores, {now}:",
+            "",
+            *(f"| {' | '.join(cells)} |" for cells in rows),
+            "",
+            f"Not cancelled: {kinds}.",
+            "",
+        ]
+    )
+
+
+def record(soak: Soak) -> None:
+    before, begin, rest = NOTE.read_text().partition(MARKERS[0])
+    _, end, after = rest.partition(MARKERS[1])
+    if not end:
+        sys.exit(f"{NAME} has no place for the figures: {' '.join(MARKERS)}")
+    NOTE.write_text(f"{before}{begin}{section(soak)}{end}{after}")
