@@ -135,6 +135,25 @@ async def test_eof_received_that_raises(serve, recorder, reports):
     assert [context["message"] for context in seen] == ["Error calling eof_received()"]
 
 
+@pytest.mark.penstock_only("asyncio has given up what it would look at: AttributeError")
+async def test_methods_of_a_transport_that_is_lost(serve, recorder, reports):
+    seen = reports()
+    protocol, peer = await serve(recorder)
+    transport = protocol.transport
+    transport.close()
+    await peer.send_close_notify()
+    await protocol.lost
+    for _ in range(2):
+        transport.write(b"late")
+        transport.pause_reading()
+        transport.resume_reading()
+        transport.close()
+        transport.abort()
+        assert not transport.is_reading() or transport.is_closing()
+    await asyncio.sleep(0)
+    assert seen == [] and protocol.calls.count("connection_lost") == 1
+
+
 async def test_abort(serve, recorder):
     protocol, _peer = await serve(recorder)
     protocol.transport.write(bytes(10_000_000))

@@ -107,6 +107,23 @@ async def test_buffered_protocol(serve, size):
     assert protocol.calls == ["eof_received"]
 
 
+class BufferedInBytearray(Buffered):
+    def get_buffer(self, sizehint):
+        self.buffer = bytearray(1000)
+        return self.buffer
+
+
+@pytest.mark.penstock_only("asyncio reads into copies of a bytearray's parts")
+async def test_a_bytearray_of_a_buffered_protocol(serve):
+    protocol, peer = await serve(lambda: BufferedInBytearray(1000))
+    for part in (b"a" * 300, b"b" * 300):  # two records, which are read at once
+        peer.tls.write(part)
+    await peer.flush()
+    await peer.send_close_notify()
+    assert await protocol.lost is None
+    assert protocol.data == b"a" * 300 + b"b" * 300
+
+
 async def test_set_protocol(serve, recorder):
     protocol, peer = await serve(recorder)
     other = Buffered(100)
@@ -227,6 +244,16 @@ async def test_a_high_mark_of_zero_means_non_empty(serve, recorder):
     protocol.transport.write(b"small")
     assert await peer.read_exactly(5) == b"small"
     assert protocol.calls == ["connection_made"]
+    protocol.transport.abort()
+    await protocol.lost
+
+
+@pytest.mark.penstock_only("asyncio hands it to the transport below, whatever its size")
+async def test_a_first_write_counts_at_once(serve, recorder):
+    protocol, _ = await serve(recorder)
+    protocol.transport.write(bytes(32 << 20))
+    assert protocol.calls == ["connection_made", "pause_writing"]
+    assert protocol.transport.get_write_buffer_size() > 0
     protocol.transport.abort()
     await protocol.lost
 

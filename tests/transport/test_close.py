@@ -92,6 +92,27 @@ async def test_closing_lets_what_is_queued_leave(connect, pair):
     assert await protocol.lost is None
 
 
+@pytest.mark.penstock_only("asyncio sends the first, and fails of the others")
+async def test_what_is_written_after_the_end_is_dropped(connect, pair, reports):
+    seen = reports()
+    transport, protocol = await connect(connection_lost=lambda p, *_: p.transport.write(b"late"))
+    data = b"x" * 65536
+    total = 0
+    while not transport.get_write_buffer_size():
+        transport.write(data)
+        total += len(data)
+    transport.close()  # with something left to send: asyncio then forgets that it has ended
+    pair[1].setblocking(False)
+    loop = asyncio.get_running_loop()
+    while some := await loop.sock_recv(pair[1], 1 << 20):
+        total -= len(some)
+    await protocol.lost
+    transport.write(b"later")
+    transport.abort()
+    await asyncio.sleep(0)
+    assert total == 0 and seen == [] and protocol.calls.count("connection_lost") == 1
+
+
 async def test_aborting_drops_what_is_queued(connect):
     transport, protocol = await connect()
     while not transport.get_write_buffer_size():

@@ -1,4 +1,8 @@
-"""UDP and Unix datagrams, and look-ups, which need no server."""
+"""UDP and Unix datagrams, and look-ups, which need no server.
+
+A port may have been another job's a moment ago, for which something is still on its way: what was
+not asked for is passed over.
+"""
 
 import asyncio
 import random
@@ -26,7 +30,8 @@ async def udp(ground: Ground, rng: random.Random) -> None:
         for _ in range(rng.randint(1, 6)):
             data = ground.data[: rng.randint(1, 1000)]
             transport.sendto(data)
-            assert await protocol.queue.get() == data
+            while await protocol.queue.get() != data:
+                pass
     finally:
         rng.choice((transport.close, transport.abort))()
 
@@ -51,7 +56,8 @@ async def udp_sockets(ground: Ground, rng: random.Random) -> None:
         sock.bind(("127.0.0.1", 0))
         sock.setblocking(False)
         await ground.loop.sock_sendto(sock, b"hello", ground.udp_address)
-        assert await ground.loop.sock_recvfrom(sock, 100) == (b"hello", ground.udp_address)
+        while await ground.loop.sock_recvfrom(sock, 2000) != (b"hello", ground.udp_address):
+            pass
 
 
 @kind()
