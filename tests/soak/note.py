@@ -17,7 +17,7 @@ MARKERS = ("<!-- figures -->\n", "<!-- /figures -->\n")
 def counted(soak: Soak) -> list[list[str]]:
     """What may not differ: as it was at the first census, and at the last."""
     rows = []
-    ends = soak.first, soak.history[-1]
+    ends = soak.first, soak.last
     for name, count in {
         "descriptors": lambda figures: len(figures.census.fds),
         "tasks": lambda figures: len(figures.census.tasks),

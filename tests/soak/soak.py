@@ -53,6 +53,7 @@ class Soak:
         self.done: Counter[str] = Counter()
         self.cancelled: Counter[str] = Counter()
         self.first: Figures
+        self.last: Figures
         self.history: list[Figures] = []
         self.unexpected: list[str] = []
         self.show: Callable[[float, Figures], None] = lambda *_: None
@@ -85,7 +86,7 @@ class Soak:
             figures = await self._settle(ground)
             self.show(time.monotonic() - begun, figures)
             if now >= self.seconds * WARM_UP:
-                self.history.append(figures)
+                self.history.append(figures.without_names())
         if found := grown(self.history):
             raise Failure(f"grown: {told(found)}")
 
@@ -139,6 +140,7 @@ class Soak:
             self._check()
             left = figures.beyond(self.first)
             if not left:
+                self.last = figures
                 return figures
             if time.monotonic() > deadline:
                 raise Failure(f"grown: {told(left)}")
