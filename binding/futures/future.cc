@@ -222,6 +222,15 @@ void fail_with(Loop* loop, PyObject* future, PyObject* exception) noexcept {
     fire_callbacks(loop, base);
 }
 
+bool set_unless_cancelled(State* state, PyObject* future, PyObject* setter,
+                          PyObject* value) noexcept {
+    Ref<> cancelled = Ref<>::steal(PyObject_CallMethodNoArgs(future, state->str_cancelled));
+    int is_cancelled = cancelled ? PyObject_IsTrue(cancelled.get()) : -1;
+    if (is_cancelled != 0) return is_cancelled > 0;
+    Ref<> done = Ref<>::steal(PyObject_CallMethodOneArg(future, setter, value));
+    return static_cast<bool>(done);
+}
+
 bool add_waiter(Loop* loop, BaseFuture* future, Task* task) noexcept {
     if (future->state != kPending) {
         push_task(loop, task);

@@ -37,6 +37,11 @@ void finish_future(Loop* loop, BaseFuture* future, PyObject* result) noexcept;
 void complete_with(Loop* loop, PyObject* future, PyObject* result) noexcept;
 void complete_with_none(Loop* loop, PyObject* future) noexcept;
 void fail_with(Loop* loop, PyObject* future, PyObject* exception) noexcept;
+
+// asyncio's futures._set_result_unless_cancelled(): of the future only methods are called. False,
+// with an exception set, where one raises; `setter` is the name of set_result or set_exception.
+bool set_unless_cancelled(State* state, PyObject* future, PyObject* setter,
+                          PyObject* value) noexcept;
 bool is_pending(const State* state, PyObject* future) noexcept;
 
 // `task` (its reference is taken over) wakes when `future` is done. False with MemoryError set: the

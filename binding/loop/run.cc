@@ -118,11 +118,10 @@ void push_task_without_room(Loop* loop, Task* task) noexcept {
     // Woken twice it steps once: the second step would find nothing to do.
     if (task->record.wait_kind == WaitKind::kNoRoom) return Py_DECREF(object(task));
     task->record.wait_kind = WaitKind::kNoRoom;
-    bool has_room =
-        loop->reactor->push(make_word(WordKind::kTask, task), [](Word word) noexcept -> Word& {
+    loop->reactor->push_without_room(
+        make_word(WordKind::kTask, task), [](Word word) noexcept -> Word& {
             return reinterpret_cast<Word&>(task_of(word)->record.since);
         });
-    if (has_room) task->record.wait_kind = WaitKind::kNothing;
 }
 
 void drop_word(Loop*, Word word) noexcept {

@@ -121,9 +121,8 @@ bool lose_connection(Transport* transport, PyObject* exception) noexcept {
             protocol.get(), transport->loop->state->str_connection_lost, exception));
     }
     PyObject* pending = take_exception();
-    if (transport->kind == TransportKind::kSocket &&
-        !fail_file_sender(static_cast<SocketTransport*>(transport), exception))
-        merge_failure(pending);
+    if (transport->kind == TransportKind::kSocket)
+        fail_file_sender(static_cast<SocketTransport*>(transport), exception);
     // A second loss from within the first has let go already.
     if (transport->sock != nullptr) let_go(transport, pending);
     if (pending == nullptr) return true;

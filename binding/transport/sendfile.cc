@@ -61,19 +61,12 @@ void wake_file_sender(SocketTransport* transport) noexcept {
     complete_with_none(transport->loop, drained.get());
 }
 
-bool fail_file_sender(SocketTransport* transport, PyObject* exception) noexcept {
+void fail_file_sender(SocketTransport* transport, PyObject* exception) noexcept {
     Ref<> drained = Ref<>::steal(std::exchange(transport->drained, nullptr));
-    if (!drained || transport->loop == nullptr) return true;
-    State* state = transport->loop->state;
-    if (!is_pending(state, drained.get())) return true;
-    Ref<> error = Ref<>::borrow(exception);
-    if (exception == Py_None) {
-        refuse_closed();
-        error = Ref<>::steal(take_exception());
-    }
-    Ref<> done = Ref<>::steal(
-        PyObject_CallMethodOneArg(drained.get(), state->str_set_exception, error.get()));
-    return static_cast<bool>(done);
+    if (!drained || transport->loop == nullptr) return;
+    if (exception == Py_None) refuse_closed();
+    PyObject* error = exception == Py_None ? take_exception() : Py_NewRef(exception);
+    fail_with(transport->loop, drained.get(), error);
 }
 
 }  // namespace penstock::py

@@ -78,8 +78,8 @@ PyObject* transport_end_sendfile(PyObject* self, PyObject*);
 PyObject* transport_wait_writable(PyObject* self, PyObject*);
 // The queue is empty and the socket takes more.
 void wake_file_sender(SocketTransport* transport) noexcept;
-// The connection is lost. False with an exception set.
-bool fail_file_sender(SocketTransport* transport, PyObject* exception) noexcept;
+// The connection is lost.
+void fail_file_sender(SocketTransport* transport, PyObject* exception) noexcept;
 
 // pipe_transport.cc
 void pipe_ended(SocketTransport* transport) noexcept;

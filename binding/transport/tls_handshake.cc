@@ -1,4 +1,5 @@
 // The handshake of a TLS connection, and whoever waits for it.
+#include "futures/future.h"
 #include "py/state.h"
 #include "transport/log.h"
 #include "transport/tls_session.h"
@@ -121,14 +122,9 @@ bool TlsSession::wake_waiter(PyObject* exception) noexcept {
     if (!waiter_) return true;
     Ref<> waiter = std::move(waiter_);
     State* state = loop_->state;
-    Ref<> cancelled = Ref<>::steal(PyObject_CallMethodNoArgs(waiter.get(), state->str_cancelled));
-    int is_cancelled = cancelled ? PyObject_IsTrue(cancelled.get()) : -1;
-    if (is_cancelled != 0) return is_cancelled > 0;
-    bool failed = exception != nullptr && exception != Py_None;
-    Ref<> done = Ref<>::steal(PyObject_CallMethodOneArg(
-        waiter.get(), failed ? state->str_set_exception : state->str_set_result,
-        failed ? exception : Py_None));
-    return static_cast<bool>(done);
+    if (exception == nullptr || exception == Py_None)
+        return set_unless_cancelled(state, waiter.get(), state->str_set_result, Py_None);
+    return set_unless_cancelled(state, waiter.get(), state->str_set_exception, exception);
 }
 
 // asyncio's task that waits for an accepted connection tells in debug mode only.

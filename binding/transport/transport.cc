@@ -2,6 +2,7 @@
 
 #include <new>
 
+#include "futures/future.h"
 #include "net/address.h"
 #include "py/arguments.h"
 #include "transport/network.h"
@@ -23,14 +24,6 @@ PyObject* name_object(PyObject* sock, const Address& address, const char* method
     if (name != nullptr || !PyErr_ExceptionMatches(PyExc_OSError)) return name;
     PyErr_Clear();
     Py_RETURN_NONE;
-}
-
-bool set_result_unless_cancelled(State* state, PyObject* future) noexcept {
-    Ref<> cancelled = Ref<>::steal(PyObject_CallMethodNoArgs(future, state->str_cancelled));
-    int is_cancelled = cancelled ? PyObject_IsTrue(cancelled.get()) : -1;
-    if (is_cancelled != 0) return is_cancelled > 0;
-    Ref<> done = Ref<>::steal(PyObject_CallMethodOneArg(future, state->str_set_result, Py_None));
-    return static_cast<bool>(done);
 }
 
 bool starts_reading(const Transport* transport) noexcept {
@@ -134,10 +127,12 @@ PyObject* transport_start(PyObject* self, PyObject* waiter) {
     Ref<> loop = Ref<>::borrow(object(transport->loop));
     bool started = !reads || start_reading(transport);
     PyObject* pending = take_exception();
-    if (waiter != Py_None && loop &&
-        !set_result_unless_cancelled(as_loop(loop.get())->state, waiter)) {
-        Py_XDECREF(pending);
-        return nullptr;
+    if (waiter != Py_None && loop) {
+        State* state = as_loop(loop.get())->state;
+        if (!set_unless_cancelled(state, waiter, state->str_set_result, Py_None)) {
+            Py_XDECREF(pending);
+            return nullptr;
+        }
     }
     if (started) Py_RETURN_NONE;
     // Nothing would ever come of it: the protocol learns so by connection_lost(), the loop's

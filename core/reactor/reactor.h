@@ -21,8 +21,8 @@
 //     bool failed()             an entry ended the run at once: what is left stays for the next run
 //
 // Nothing that has to run gets lost where memory is out: what another thread posts and what an
-// event makes ready needs none, and push() keeps in a list of their own the words that the ready
-// queue has no room for.
+// event makes ready needs none, and push_without_room() keeps in a list of their own the words that
+// the ready queue has no room for.
 #pragma once
 
 #include <algorithm>
@@ -59,16 +59,13 @@ public:
     // statistics, not for deadlines.
     TimePoint turn_time() const noexcept { return turn_time_; }
 
-    // For what can be refused: false, with nothing changed, where memory is out.
+    // False, with nothing changed, where memory is out.
     bool try_push(Word word) noexcept { return ready_.try_push(word); }
-    // For what has to run: a wake that got lost would leave its task waiting for ever. False where
-    // there was no room, and the word is in a list through link_of() until there is: it may then
+    // For what has to run although try_push() failed: a wake that got lost would leave its task
+    // waiting for ever. The word is in a list through link_of() until there is room: it may then
     // run behind what is pushed later.
-    bool push(Word word, Overflow::LinkOf link_of) noexcept {
-        if (ready_.try_push(word)) [[likely]]
-            return true;
+    void push_without_room(Word word, Overflow::LinkOf link_of) noexcept {
         overflow_.push(word, link_of);
-        return false;
     }
     // A word that an event has made ready, from within its delivery, at most kMostAnEvent of them:
     // it runs as soon as that is over.

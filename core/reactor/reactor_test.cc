@@ -317,6 +317,12 @@ struct Linked {
     Word word() noexcept { return reinterpret_cast<Word>(this); }
     static Linked& of(Word word) noexcept { return *reinterpret_cast<Linked*>(word); }
     static Word& link(Word word) noexcept { return of(word).next; }
+    // Whether there was room.
+    bool push(Reactor& reactor) noexcept {
+        if (reactor.try_push(word())) return true;
+        reactor.push_without_room(word(), link);
+        return false;
+    }
 };
 
 struct LinkedHost : Host {
@@ -340,7 +346,7 @@ TEST(ReactorWithoutMemory, EveryWordRunsInItsOrder) {
     int visits = 0;
     {
         testing::NoMemory no_memory;
-        for (Linked& each : all) in_overflow += !reactor.push(each.word(), Linked::link);
+        for (Linked& each : all) in_overflow += !each.push(reactor);
         bool was_refused = !reactor.try_push(8);
         reactor.visit([&](Word) { ++visits; });
         reactor.run(linked);
@@ -358,7 +364,7 @@ TEST(ReactorWithoutMemory, DrainGivesBackWhatHadNoRoom) {
     std::vector<Linked> all(1000);
     int drops = 0;
     testing::NoMemory no_memory;
-    for (Linked& each : all) reactor.push(each.word(), Linked::link);
+    for (Linked& each : all) each.push(reactor);
     reactor.drain([&](Word word) {
         Linked::of(word).runs = 1;
         ++drops;
