@@ -1,5 +1,6 @@
 """Objects that hold one another in chains of any length are freed without recursion."""
 
+import asyncio
 import subprocess
 import sys
 
@@ -109,3 +110,15 @@ def test_a_chain_of_callbacks_fires_without_recursion(loop):
         future = following
     first.set_result("at the end")
     assert loop.run_until_complete(future) == "at the end"
+
+
+async def test_an_iterator_that_is_driven_by_hand_ends_with_the_result():
+    future = asyncio.get_running_loop().create_future()
+    steps = iter(future)
+    assert next(steps) is future
+    with pytest.raises(RuntimeError, match="await wasn't used with future"):
+        next(steps)
+    future.set_result(7)
+    with pytest.raises(StopIteration) as stopped:
+        next(steps)
+    assert stopped.value.value == 7

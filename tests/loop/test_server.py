@@ -225,6 +225,16 @@ async def test_starting_later():
     await server.wait_closed()
 
 
+@pytest.mark.penstock_only("asyncio: a TypeError of its own code, after which it says it serves")
+async def test_a_closed_server_does_not_start():
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Echo, "127.0.0.1", 0, start_serving=False)
+    server.close()
+    with pytest.raises(RuntimeError, match="is closed"):
+        await server.start_serving()
+    assert not server.is_serving()
+
+
 class TestServeForever:
     async def test_cancelling_closes(self):
         loop = asyncio.get_running_loop()

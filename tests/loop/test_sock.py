@@ -1,5 +1,6 @@
 """sock_recv and its siblings."""
 
+import array
 import asyncio
 import socket
 
@@ -18,6 +19,30 @@ async def test_recv_at_once_and_later(pair):
     assert await loop.sock_recv(ours, 100) == b"er"
     theirs.close()
     assert await loop.sock_recv(ours, 100) == b""
+
+
+@pytest.mark.penstock_only("asyncio's second takes the reader's place: the first never ends")
+async def test_two_that_receive_at_a_time_both_end(pair):
+    ours, theirs = pair
+    loop = asyncio.get_running_loop()
+    tasks = [asyncio.create_task(loop.sock_recv(ours, 100)) for _ in range(2)]
+    await asyncio.sleep(0)
+    for task, data in zip(tasks, (b"one", b"two"), strict=True):
+        theirs.send(data)
+        assert await task == data
+
+
+@pytest.mark.penstock_only("asyncio counts items as bytes, and waits without end")
+async def test_sendall_of_items_that_are_no_bytes(pair):
+    ours, theirs = pair
+    data = array.array("i", [1, 2])
+    await asyncio.get_running_loop().sock_sendall(ours, data)
+    assert theirs.recv(100) == data.tobytes()
+
+
+async def test_sendall_of_what_has_gaps(pair):
+    with pytest.raises((TypeError, BufferError), match="C-contiguous"):
+        await asyncio.get_running_loop().sock_sendall(pair[0], memoryview(b"a b c")[::2])
 
 
 async def test_recv_into(pair):

@@ -67,6 +67,13 @@ class TestWhatArrives:
             (0, 2000, 0, 2000),
             (5000, 1_000_000, 5000, 1_005_000),
             (3_000_000, 10_000_000, 3_000_000, None),
+            pytest.param(
+                3_000_000,
+                1 << 70,
+                3_000_000,
+                None,
+                marks=pytest.mark.penstock_only("asyncio's OverflowError on 3.11"),
+            ),
         ],
     )
     async def test_all_or_the_part_asked_for(

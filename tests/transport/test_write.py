@@ -272,3 +272,18 @@ async def test_write_eof_of_a_lost_connection_raises(connect, pair):
         transport.write_eof()
     transport.abort()
     await protocol.lost
+
+
+@pytest.mark.penstock_only("what asyncio does depends on the version, and on what is queued")
+@pytest.mark.parametrize("is_full", [False, True])
+async def test_what_has_gaps_is_a_failed_write(connect, reports, is_full):
+    seen = reports()
+    transport, protocol = await connect()
+    if is_full:
+        fill(transport)
+    with pytest.raises(BufferError, match="C-contiguous"):
+        transport.writelines([b"whole", memoryview(b"a b c")[::2]])
+    assert not transport.is_closing()
+    transport.write(memoryview(b"a b c")[::2])
+    assert type(await protocol.lost) is BufferError
+    assert [context["message"] for context in seen] == ["Fatal write error on socket transport"]
