@@ -135,7 +135,7 @@ def writes(size: int) -> Callable[[End], object]:
         # Before it is written: the peer may be told of it at once.
         end.written += size if is_open else 0
         try:
-            if size == 1000:
+            if size == 1000 and is_open:
                 return end.transport.writelines([data[:7], b"", bytearray(data[7:])])
             return end.transport.write(data)
         except RuntimeError:
@@ -250,7 +250,7 @@ class Play:
         self.does_not_react_to = {
             "unix": [],
             "tcp": ["connection_made"],
-            "tls": ["connection_made", "data"],
+            "tls": ["connection_made", "data", "connection_lost"],
         }[link]
         self.not_of_the_lost = STEPS_OF_AN_END if link == "tls" else BREAKS_THE_LOST
         self.told: dict[str, list[str]] = {"a": [], "b": [], "loop": []}

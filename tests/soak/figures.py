@@ -112,12 +112,12 @@ class Measure:
 MEASURES = {
     "resident": Measure("resident memory", "KiB", 1024, 2 << 20, 2.0),
     "heap": Measure("malloc()'s heap", "KiB", 1024, 2 << 20, 0.5),
-    "blocks": Measure("Python's memory blocks", "blocks", 1, 2000, 0.005),
+    "blocks": Measure("Python's memory", "blocks", 1, 2000, 0.005),
 }
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
-    """The median of the slopes between any two: a third of the points may be anything."""
+    """The median of the slopes between any two: a quarter of the points may be anything."""
     pairs = itertools.combinations(points, 2)
     slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in pairs if b[0] != a[0]]
     return statistics.median(slopes) if slopes else 0.0

@@ -4,6 +4,7 @@ import datetime
 import os
 import platform
 import sys
+import textwrap
 from pathlib import Path
 
 from tests.soak.figures import MEASURES, growth
@@ -60,7 +61,7 @@ def section(soak: Soak) -> str:
             "",
             *(f"| {' | '.join(cells)} |" for cells in rows),
             "",
-            f"Not cancelled: {kinds}.",
+            textwrap.fill(f"Not cancelled: {kinds}.", 100),
             "",
         ]
     )

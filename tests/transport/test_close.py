@@ -113,6 +113,19 @@ async def test_what_is_written_after_the_end_is_dropped(connect, pair, reports):
     assert total == 0 and seen == [] and protocol.calls.count("connection_lost") == 1
 
 
+@pytest.mark.asyncio_until(3, 12)
+async def test_lines_while_it_closes(connect, pair, reports):
+    seen = reports()
+    transport, protocol = await connect()
+    while not transport.get_write_buffer_size():
+        transport.write(b"x" * 65536)
+    transport.close()
+    transport.writelines([b"one", b"two"])
+    transport.abort()
+    assert await protocol.lost is None
+    assert seen == []
+
+
 async def test_aborting_drops_what_is_queued(connect):
     transport, protocol = await connect()
     while not transport.get_write_buffer_size():
