@@ -133,6 +133,7 @@ Ref<> loop_of(State* state, PyObject* future) noexcept {
     if (is_known_future(state, future)) return Ref<>::borrow(as_base(future)->loop);
     Ref<> get_loop = Ref<>::steal(PyObject_GetAttr(future, state->str_get_loop));
     if (get_loop) return Ref<>::steal(PyObject_CallNoArgs(get_loop.get()));
+    if (!PyErr_ExceptionMatches(PyExc_AttributeError)) return {};
     PyErr_Clear();
     return Ref<>::steal(PyObject_GetAttr(future, state->str__loop));
 }

@@ -7,6 +7,7 @@
 namespace penstock::py {
 
 std::nullptr_t raise_os_error(int error, const char* call) noexcept {
+    if (call == nullptr) return PyErr_NoMemory(), nullptr;
     Ref<> text = Ref<>::steal(PyUnicode_FromFormat("%s (%s)", std::strerror(error), call));
     Ref<> exception = Ref<>::steal(
         text ? PyObject_CallFunction(PyExc_OSError, "iO", error, text.get()) : nullptr);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <new>
 #include <string>
 #include <string_view>
 
@@ -59,9 +60,7 @@ std::optional<Address> local_of(std::string_view path) noexcept {
     return Address(reinterpret_cast<const sockaddr*>(&local), size);
 }
 
-}  // namespace
-
-PyObject* sockaddr_object(const Address& address) noexcept {
+PyObject* make_sockaddr_object(const Address& address) {
     switch (address.family()) {
         case AF_UNSPEC: Py_RETURN_NONE;
         case AF_INET:
@@ -84,6 +83,17 @@ PyObject* sockaddr_object(const Address& address) noexcept {
                 "(iy#)", address.family(), data,
                 static_cast<Py_ssize_t>(address.size() - offsetof(sockaddr, sa_data)));
         }
+    }
+}
+
+}  // namespace
+
+PyObject* sockaddr_object(const Address& address) noexcept {
+    try {
+        return make_sockaddr_object(address);
+    } catch (
+        const std::bad_alloc&) {  // the path of a unix socket is longer than a string's own room
+        return PyErr_NoMemory();
     }
 }
 

@@ -54,6 +54,17 @@ bool attach_to_server(SocketTransport* transport, PyObject* server) noexcept {
     return true;
 }
 
+// The transport does not come to be: the server must not wait for it.
+void detach_from_server(SocketTransport* transport) noexcept {
+    Ref<> server = Ref<>::steal(std::exchange(transport->server, nullptr));
+    if (!server) return;
+    PyObject* pending = take_exception();
+    Ref<> done = Ref<>::steal(PyObject_CallMethodOneArg(
+        server.get(), transport->loop->state->str__detach, object(transport)));
+    if (!done) PyErr_WriteUnraisable(server.get());
+    raise_exception(pending);
+}
+
 }  // namespace
 
 bool open_connection(SocketTransport* transport, bool is_shared) noexcept {
@@ -199,12 +210,13 @@ PyObject* make_socket_transport(Loop* loop, const TransportOptions& options) noe
     set_default_limits(transport.get());
     if (!fill_extra(transport.get(), options.sock, options.extra, options.peername)) return nullptr;
     transport->sock = Py_NewRef(options.sock);
-    if (!set_protocol(transport.get(), options.protocol) ||
-        !attach_to_server(transport.get(), options.server) ||
-        !open_connection(transport.get(), false) || !set_nodelay(transport.get()) ||
-        !schedule_start(transport.get(), options.waiter))
-        return nullptr;
-    return object(transport.release());
+    if (set_protocol(transport.get(), options.protocol) &&
+        attach_to_server(transport.get(), options.server) &&
+        open_connection(transport.get(), false) && set_nodelay(transport.get()) &&
+        schedule_start(transport.get(), options.waiter))
+        return object(transport.release());
+    detach_from_server(transport.get());
+    return nullptr;
 }
 
 PyObject* loop_make_transport(PyObject* self, PyObject* const* args, Py_ssize_t count,

@@ -74,24 +74,36 @@ bool adopt_endpoint(Transport* transport, Endpoint* endpoint) noexcept {
     return true;
 }
 
+// The handle.
+static Ref<> schedule(Transport* transport, PyObject* callback, PyObject* argument) noexcept {
+    Loop* loop = transport->loop;
+    PyObject* args[] = {object(loop), callback, argument, transport->context};
+    PyObject* names = transport->context != nullptr ? loop->state->context_keyword : nullptr;
+    return Ref<>::steal(loop->is_plain
+                            ? loop_call_soon(object(loop), args + 1, 2, names)
+                            : PyObject_VectorcallMethod(loop->state->str_call_soon, args,
+                                                        3 | PY_VECTORCALL_ARGUMENTS_OFFSET, names));
+}
+
 bool schedule_start(Transport* transport, PyObject* waiter) noexcept {
     State* state = transport->loop->state;
     PyObject* name = transport->native != nullptr ? state->str__begin : state->str_connection_made;
     Ref<> made = Ref<>::steal(PyObject_GetAttr(transport->protocol, name));
-    if (!made || !call_soon(transport, made.get(), object(transport))) return false;
-    Ref<> start = Ref<>::steal(PyObject_GetAttr(object(transport), state->str__start));
-    return start && call_soon(transport, start.get(), waiter != nullptr ? waiter : Py_None);
+    Ref<> start =
+        Ref<>::steal(made ? PyObject_GetAttr(object(transport), state->str__start) : nullptr);
+    Ref<> first = start ? schedule(transport, made.get(), object(transport)) : Ref<>();
+    if (!first) return false;
+    if (call_soon(transport, start.get(), waiter != nullptr ? waiter : Py_None)) return true;
+    // A protocol must not hear of a connection that it would never hear from.
+    PyObject* pending = take_exception();
+    Ref<> cancelled = Ref<>::steal(PyObject_CallMethodNoArgs(first.get(), state->str_cancel));
+    if (!cancelled) PyErr_WriteUnraisable(first.get());
+    raise_exception(pending);
+    return false;
 }
 
 bool call_soon(Transport* transport, PyObject* callback, PyObject* argument) noexcept {
-    Loop* loop = transport->loop;
-    PyObject* args[] = {object(loop), callback, argument, transport->context};
-    PyObject* names = transport->context != nullptr ? loop->state->context_keyword : nullptr;
-    Ref<> handle = Ref<>::steal(
-        loop->is_plain ? loop_call_soon(object(loop), args + 1, 2, names)
-                       : PyObject_VectorcallMethod(loop->state->str_call_soon, args,
-                                                   3 | PY_VECTORCALL_ARGUMENTS_OFFSET, names));
-    return static_cast<bool>(handle);
+    return static_cast<bool>(schedule(transport, callback, argument));
 }
 
 bool take_context(Transport* transport) noexcept {

@@ -85,10 +85,12 @@ int Resolver::submit(std::unique_ptr<Lookup> lookup) noexcept {
         std::lock_guard guard(shared_->mutex);
         ended.swap(shared_->ended);
         shared_->waiting.push_back(std::move(lookup));
-        if (shared_->idle < shared_->waiting.size() && shared_->running.size() < kMostThreads &&
-            !start_thread(shared_) && shared_->running.empty()) {
+        int error = 0;
+        if (shared_->idle < shared_->waiting.size() && shared_->running.size() < kMostThreads)
+            error = start_thread(shared_);
+        if (error != 0 && shared_->running.empty()) {
             shared_->waiting.pop_back();
-            return -EAGAIN;
+            return error;
         }
         shared_->has_work.notify_one();
         return 0;
@@ -128,22 +130,23 @@ std::size_t Resolver::threads() const {
 }
 
 // The thread inherits a mask that blocks every signal: handlers belong to the program's threads.
-bool Resolver::start_thread(const std::shared_ptr<Shared>& shared) noexcept {
+int Resolver::start_thread(const std::shared_ptr<Shared>& shared) noexcept {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool has_started = false;
+    int error = 0;
     std::list<Worker> made;  // splicing needs no memory, and takes back nothing half done
     try {
         auto self = made.emplace(made.end());
         self->thread = std::jthread(serve, shared, self);
         shared->running.splice(shared->running.end(), made);
-        has_started = true;
     } catch (const std::system_error&) {
+        error = -EAGAIN;
     } catch (const std::bad_alloc&) {
+        error = -ENOMEM;
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    return has_started;
+    return error;
 }
 
 void Resolver::serve(std::shared_ptr<Shared> shared, std::list<Worker>::iterator self) noexcept {

@@ -52,7 +52,7 @@ private:
     struct Shared;
     struct Worker;
     static void serve(std::shared_ptr<Shared> shared, std::list<Worker>::iterator self) noexcept;
-    static bool start_thread(const std::shared_ptr<Shared>& shared) noexcept;
+    static int start_thread(const std::shared_ptr<Shared>& shared) noexcept;
     void leave_parent_behind();  // throws std::bad_alloc
     void abandon() noexcept;
     void rest() noexcept;

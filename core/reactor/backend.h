@@ -51,7 +51,8 @@ public:
     // Touches no Python state, so that the host may release its lock around it. The number of
     // events, or -errno: EINTR, and what no second try would mend.
     virtual int wait(Duration timeout) noexcept = 0;
-    // The system call that the last error of watch() or wait() came from.
+    // The system call that the last error of watch() or wait() came from; nullptr where it was
+    // none, but memory of ours that there was none of.
     virtual const char* failed_call() const noexcept = 0;
     // Delivers the event at `index` of those that the last wait collected.
     virtual void deliver(std::size_t index) noexcept = 0;

@@ -12,8 +12,9 @@ namespace penstock {
 Reactor::Reactor(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {
     completed_.reserve(kMostAnEvent);
     int error = watch_own(wakeup_.fd(), wakeup_);
-    if (error != 0)
-        throw std::system_error(-error, std::generic_category(), backend_->failed_call());
+    if (error == 0) return;
+    if (backend_->failed_call() == nullptr) throw std::bad_alloc();
+    throw std::system_error(-error, std::generic_category(), backend_->failed_call());
 }
 
 Reactor::~Reactor() { forget_own(wakeup_.fd()); }

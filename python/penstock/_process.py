@@ -55,7 +55,12 @@ class SubprocessTransport(asyncio.SubprocessTransport):
         if loop.get_debug():
             program = args if isinstance(args, (bytes, str)) else args[0]
             logger.debug("process %r created: pid %s", program, self._pid)
-        loop.create_task(self._connect_pipes(connected))
+        try:
+            loop.create_task(self._connect_pipes(connected))
+        except BaseException:  # nobody will get to know of the process
+            self._give_up_pipes()
+            self.close()
+            raise
 
     def __repr__(self) -> str:
         info = [type(self).__name__]

@@ -83,6 +83,7 @@ int EpollBackend::watch(int fd, Ready interest, Watcher& watcher) noexcept {
         try {
             slots_.resize(std::max(index + 1, slots_.size() * 2));
         } catch (const std::bad_alloc&) {
+            failed_call_ = nullptr;
             return -ENOMEM;
         }
     }
