@@ -18,7 +18,6 @@ import trustme
 
 STEPS = 14  # of a play, at most
 SILENCE = 40  # turns in which nothing is told: then nothing will be
-PATIENCE = 10  # seconds for a handshake, and for what was started to end
 FLOOD = 2_000_000  # more than the buffers of two sockets hold
 PATTERN = random.Random(0).randbytes(4099)
 
