@@ -1,5 +1,6 @@
 // Dead objects of one type, kept for the next of it: their memory, GC header and reference to
-// the type stay as they are. Off under sanitizers, which must see every life end.
+// the type stay as they are. Off under sanitizers and in debug builds of CPython,
+// which must see every life end.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +9,7 @@
 
 namespace penstock::py {
 
-#if defined(PENSTOCK_SANITIZED) || defined(Py_TRACE_REFS)
+#if defined(PENSTOCK_SANITIZED) || defined(Py_DEBUG)
 constexpr bool kKeepsDead = false;
 #else
 constexpr bool kKeepsDead = true;
