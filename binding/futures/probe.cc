@@ -97,6 +97,38 @@ def leave_quietly():
         coro.close()
 )";
 
+// No loop runs in this thread and no task, until the end: a program may import us within a task.
+class NothingRuns {
+public:
+    NothingRuns() noexcept
+        : asyncio_(Ref<>::steal(PyImport_ImportModule("_asyncio"))),
+          loop_(call("_get_running_loop", nullptr)) {
+        if (!loop_ || loop_.get() == Py_None) return;
+        if (kHas312) task_ = call("_swap_current_task", "OO", loop_.get(), Py_None);
+        call("_set_running_loop", "O", Py_None);
+    }
+    ~NothingRuns() {
+        PyObject* pending = PyErr_Occurred() != nullptr ? take_exception() : nullptr;
+        if (loop_) call("_set_running_loop", "O", loop_.get());
+        if (task_) call("_swap_current_task", "OO", loop_.get(), task_.get());
+        PyErr_Clear();
+        if (pending != nullptr) raise_exception(pending);
+    }
+    NothingRuns(const NothingRuns&) = delete;
+    NothingRuns& operator=(const NothingRuns&) = delete;
+
+private:
+    template <class... Args>
+    Ref<> call(const char* function, const char* format, Args... args) noexcept {
+        return Ref<>::steal(
+            asyncio_ ? PyObject_CallMethod(asyncio_.get(), function, format, args...) : nullptr);
+    }
+
+    Ref<> asyncio_;
+    Ref<> loop_;
+    Ref<> task_;
+};
+
 #define PENSTOCK_EXPECT(condition) \
     if (!(condition)) return #condition
 
@@ -238,6 +270,11 @@ const char* find_running_task(State* state, const Objects& objects) noexcept {
 }
 #endif
 
+// Ctrl-C and its like say nothing of the layout: they end the import.
+bool is_interrupted() noexcept {
+    return PyErr_Occurred() != nullptr && !PyErr_ExceptionMatches(PyExc_Exception);
+}
+
 bool set_reason(State* state, const char* what, const char* expectation) noexcept {
     PyErr_Clear();
     Py_XSETREF(
@@ -263,11 +300,13 @@ bool probe_layout(State* state) noexcept {
     if (state->base_future->tp_basicsize != sizeof(BaseFuture) ||
         state->base_task->tp_basicsize != sizeof(BaseTask))
         return set_reason(state, "asyncio's Future and Task", "their size");
+    NothingRuns aside;
     Ref<> globals = Ref<>::steal(PyDict_New());
     if (!globals || PyDict_SetItemString(globals.get(), "__builtins__", PyEval_GetBuiltins()) < 0)
         return false;
     Ref<> done = Ref<>::steal(PyRun_String(kObjects, Py_file_input, globals.get(), globals.get()));
     if (!done) {
+        if (is_interrupted()) return false;
         Ref<> error = Ref<>::steal(take_exception());
         Ref<> text = Ref<>::steal(PyObject_Repr(error.get()));
         const char* utf8 = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
@@ -282,9 +321,11 @@ bool probe_layout(State* state) noexcept {
 #endif
     state->native_task = expectation == nullptr;
     probe_frames(state);
+    if (is_interrupted()) return false;
     const char* context_expectation = check_context(objects);
     state->bare_context = context_expectation == nullptr;
     Ref<> left = Ref<>::steal(PyObject_CallNoArgs(objects["leave_quietly"]));
+    if (is_interrupted()) return false;
     PyErr_Clear();
     PyDict_Clear(globals.get());
     if (expectation != nullptr) return set_reason(state, "asyncio's Future and Task", expectation);

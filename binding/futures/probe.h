@@ -10,7 +10,7 @@ bool wants_stock_task() noexcept;
 
 // Compares every field that we touch with objects in known states. Sets state->native_task and
 // state->bare_context, and state->why_stock where one is false. False with an exception only
-// where the probe itself can't run.
+// where the probe itself can't run, or is interrupted.
 bool probe_layout(State* state) noexcept;
 
 }  // namespace penstock::py

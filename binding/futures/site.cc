@@ -48,7 +48,7 @@ void probe_frames(State* state) noexcept {
     Ref<> holds = Ref<>::steal(
         function && call != nullptr ? PyObject_CallOneArg(call, function.get()) : nullptr);
     state->knows_frames = holds.get() == Py_True;
-    PyErr_Clear();
+    if (PyErr_ExceptionMatches(PyExc_Exception)) PyErr_Clear();
     if (globals) PyDict_Clear(globals.get());
 }
 #endif

@@ -5,11 +5,15 @@ nothing. So each field in turn is changed in the probe's own objects, just befor
 """
 
 import _asyncio
+import asyncio
 import contextvars
 import ctypes
 import gc
 import importlib.util
+import itertools
+import subprocess
 import sys
+import warnings
 
 import pytest
 from penstock import _core
@@ -152,6 +156,63 @@ def loaded(disturbed):
 def test_undisturbed_it_is_content():
     module = loaded(Disturbed(Context, "vars", "vars"))
     assert module.native_task and module.why_stock_task is None
+
+
+class Interrupted(Disturbed):
+    """Ctrl-C before the probe's line of that number."""
+
+    def __init__(self, number):
+        self.left = number
+        self.saved = True
+
+    def __call__(self, frame, event, _):
+        if frame.f_code.co_filename != "<string>" or event != "line":
+            return self
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return self
+
+    def __enter__(self):
+        sys.settrace(self)
+
+    def __exit__(self, *_):
+        sys.settrace(None)
+
+
+def test_interrupted_it_draws_no_conclusion():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # coroutines that it had no use for yet
+        for number in itertools.count(1):
+            interrupted = Interrupted(number)
+            try:
+                loaded(interrupted)
+                break
+            except KeyboardInterrupt:
+                assert asyncio._get_running_loop() is None
+                gc.collect()
+    assert interrupted.left > 0 and number > 50
+
+
+IMPORTS = """
+import asyncio
+
+async def main():
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    import penstock
+    assert asyncio.get_running_loop() is loop and asyncio.current_task() is task
+    await asyncio.sleep(0.001)
+    await asyncio.create_task(asyncio.sleep(0))
+    assert penstock.Task is not asyncio.Task
+    print("goes on")
+
+asyncio.run(main())
+"""
+
+
+def test_a_task_that_imports_goes_on():
+    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("goes on\n", "")
 
 
 @pytest.mark.parametrize(("name", "way"), list(ways(FUTURE)))
