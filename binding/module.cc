@@ -49,6 +49,7 @@ bool import_asyncio(State* state) noexcept {
     if (!import_into(state->cancelled_error, "asyncio.exceptions", "CancelledError") ||
         !import_into(state->invalid_state_error, "asyncio.exceptions", "InvalidStateError") ||
         !import_into(state->iscoroutine, "asyncio.coroutines", "iscoroutine") ||
+        !import_into(state->iscoroutinefunction, "inspect", "iscoroutinefunction") ||
         !import_into(state->extract_stack, "traceback", "extract_stack") ||
         !import_into(state->extract_short_stack, "asyncio.format_helpers", "extract_stack") ||
         !import_into(state->format_callback_source, "asyncio.format_helpers",
@@ -227,6 +228,7 @@ void free_module(void* pointer) {
     for (PyObject** kept : {&state->cancelled_error,
                             &state->invalid_state_error,
                             &state->iscoroutine,
+                            &state->iscoroutinefunction,
                             &state->extract_stack,
                             &state->extract_short_stack,
                             &state->format_callback_source,

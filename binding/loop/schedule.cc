@@ -76,10 +76,7 @@ bool check_callback(Loop* loop, const char* function, PyObject* callback) noexce
     if (!result) return false;
     int is_coroutine = PyObject_IsTrue(result.get());
     if (is_coroutine == 0) {
-        Ref<> inspect = Ref<>::steal(PyImport_ImportModule("inspect"));
-        result = Ref<>::steal(
-            inspect ? PyObject_CallMethod(inspect.get(), "iscoroutinefunction", "O", callback)
-                    : nullptr);
+        result = Ref<>::steal(PyObject_CallOneArg(loop->state->iscoroutinefunction, callback));
         if (!result) return false;
         is_coroutine = PyObject_IsTrue(result.get());
     }

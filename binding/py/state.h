@@ -87,6 +87,7 @@ struct State {
     PyObject* cancelled_error;
     PyObject* invalid_state_error;
     PyObject* iscoroutine;
+    PyObject* iscoroutinefunction;
     PyObject* extract_stack;        // traceback's, of futures and tasks
     PyObject* extract_short_stack;  // asyncio's, of handles
     PyObject* format_callback_source;
