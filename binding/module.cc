@@ -11,10 +11,10 @@
 #include "futures/task.h"
 #include "loop/handle.h"
 #include "loop/loop.h"
-#include "loop/sleep.h"
 #include "py/coroutine_function.h"
 #include "py/outermost.h"
 #include "py/types.h"
+#include "sync/sleep.h"
 #include "transport/methods.h"
 #include "transport/tls_library.h"
 
@@ -121,13 +121,7 @@ bool add_types(PyObject* module, State* state) noexcept {
 
 bool add_functions(PyObject* module, State* state) noexcept {
     Ref<> sleep = Ref<>::steal(new_coroutine_function(state, sleep_function, state->stock_sleep));
-    if (!sleep || PyModule_AddObjectRef(module, "sleep", sleep.get()) < 0) return false;
-    Ref<> abc = Ref<>::steal(PyImport_ImportModule("collections.abc"));
-    Ref<> coroutine = Ref<>::steal(abc ? PyObject_GetAttrString(abc.get(), "Coroutine") : nullptr);
-    if (!coroutine) return false;
-    Ref<> done =
-        Ref<>::steal(PyObject_CallMethod(coroutine.get(), "register", "O", object(state->sleep)));
-    return static_cast<bool>(done);
+    return sleep && PyModule_AddObjectRef(module, "sleep", sleep.get()) == 0;
 }
 
 bool tell_why_stock(PyObject* module, State* state) noexcept {

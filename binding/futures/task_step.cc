@@ -2,8 +2,8 @@
 #include "futures/future.h"
 #include "futures/task.h"
 #include "loop/loop.h"
-#include "loop/sleep.h"
 #include "py/ref.h"
+#include "sync/coroutine.h"
 
 namespace penstock::py {
 namespace {
@@ -22,8 +22,8 @@ PyObject* outcome_of_wait(Loop* loop, Task* task) noexcept {
                 Py_XDECREF(future_result(state, future));
                 exception = take_exception();
             }
-        } else if (Py_TYPE(waiter) == state->sleep) {
-            exception = sleep_exception(waiter);
+        } else if (is_native_coroutine(waiter)) {
+            exception = coroutine_exception(waiter);
         } else if (PyExceptionInstance_Check(waiter)) {
             exception = Py_NewRef(waiter);  // see fail_soon()
         } else {
@@ -139,7 +139,7 @@ Ref<> loop_of(State* state, PyObject* future) noexcept {
 }
 
 // Everything that a coroutine may yield and that is not one of the four known types, None or a
-// sleep. Takes over both references.
+// coroutine of ours. Takes over both references.
 void act_on_other(Loop* loop, Task* task, PyObject* yielded) noexcept {
     State* state = loop->state;
     Ref<> owned = Ref<>::steal(yielded);
@@ -190,10 +190,10 @@ void act_on_yield(Loop* loop, Task* task, PyObject* yielded) noexcept {
         return push_task(loop, task);
     }
     task->record.since = loop->reactor->turn_time().time_since_epoch().count();
-    if (Py_TYPE(yielded) == state->sleep) {
-        task->record.wait_kind = WaitKind::kSleep;
+    if (is_native_coroutine(yielded)) {
+        task->record.wait_kind = as_coroutine(yielded)->kind->wait_kind;
         task->waiter = yielded;
-        return wait_for_sleep(loop, yielded, task);
+        return wait_for_coroutine(loop, yielded, task);
     }
     BaseFuture* future = as_base(yielded);
     if (!is_known_future(state, yielded) || !future->blocking || yielded == object(task) ||

@@ -12,7 +12,6 @@
 #include "loop/clock.h"
 #include "loop/fd_table.h"
 #include "loop/handle.h"
-#include "loop/sleep.h"
 #include "py/arguments.h"
 #include "py/os_error.h"
 #include "py/types.h"

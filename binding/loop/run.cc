@@ -5,11 +5,11 @@
 #include "loop/clock.h"
 #include "loop/handle.h"
 #include "loop/loop.h"
-#include "loop/sleep.h"
 #include "loop/slow_call.h"
 #include "py/os_error.h"
 #include "py/stop_iteration.h"
 #include "py/types.h"
+#include "sync/sleep.h"
 
 namespace penstock::py {
 namespace {

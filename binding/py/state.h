@@ -62,6 +62,8 @@ namespace penstock::py {
 
 struct TlsLibrary;
 
+using FreeCoroutines = FreeList<1024>;
+
 struct State {
     PyObject* module;  // borrowed: it owns us
 
@@ -130,7 +132,7 @@ struct State {
     FreeList<1024> free_iters;
     FreeList<8192> free_handles;
     FreeList<8192> free_timer_handles;
-    FreeList<1024> free_sleeps;
+    FreeCoroutines free_sleeps;
 
 #define NAME(name) PyObject* str_##name;
     PENSTOCK_NAMES(NAME)
