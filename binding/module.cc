@@ -14,7 +14,9 @@
 #include "py/coroutine_function.h"
 #include "py/outermost.h"
 #include "py/types.h"
+#include "sync/primitive.h"
 #include "sync/sleep.h"
+#include "sync/wait.h"
 #include "transport/methods.h"
 #include "transport/tls_library.h"
 
@@ -115,7 +117,7 @@ bool add_types(PyObject* module, State* state) noexcept {
             return false;
     }
     return add_handle_types(module, state) && add_loop_type(module, state) &&
-           add_sleep_type(module, state) && add_coroutine_function_type(module, state) &&
+           add_sleep_type(module, state) && add_wait_types(module, state) && add_coroutine_function_type(module, state) &&
            add_transport_types(module, state);
 }
 
@@ -180,7 +182,7 @@ int traverse(PyObject* module, visitproc visit, void* arg) {
     if (state == nullptr) return 0;
     for (PyTypeObject* type :
          {state->future, state->task, state->future_iter, state->handle, state->timer_handle,
-          state->loop, state->sleep, state->coroutine_function, state->transport, state->read_pipe,
+          state->loop, state->sleep, state->wait, state->waiters, state->coroutine_function, state->transport, state->read_pipe,
           state->write_pipe, state->datagram_transport, state->acceptor, state->tls_transport,
           state->base_future, state->base_task})
         Py_VISIT(object(type));
@@ -201,6 +203,7 @@ int clear(PyObject* module) {
     state->free_handles.clear(PyObject_GC_Del);
     state->free_timer_handles.clear(PyObject_GC_Del);
     state->free_sleeps.clear(PyObject_GC_Del);
+    state->free_waits.clear(PyObject_GC_Del);
     Py_CLEAR(state->stop_iteration);
     Py_CLEAR(state->coroutine_types);
     return 0;
@@ -215,7 +218,7 @@ void free_module(void* pointer) {
     delete std::exchange(state->tls, nullptr);
     for (PyTypeObject** type :
          {&state->future, &state->task, &state->future_iter, &state->handle, &state->timer_handle,
-          &state->loop, &state->sleep, &state->coroutine_function, &state->transport,
+          &state->loop, &state->sleep, &state->wait, &state->waiters, &state->coroutine_function, &state->transport,
           &state->read_pipe, &state->write_pipe, &state->datagram_transport, &state->acceptor,
           &state->tls_transport, &state->base_future, &state->base_task})
         Py_CLEAR(*type);
@@ -257,6 +260,8 @@ PyMethodDef functions[] = {
      "Class decorator: a subclass of Loop calls its hot methods directly."},
     {"call_outermost", method(call_outermost), METH_FASTCALL,
      "function(*args), which finds no frames above its own."},
+    {"furnish", furnish, METH_O,
+     "Class decorator: a subclass of one of asyncio's primitives gets its native methods."},
     {"live_tasks", live_tasks, METH_NOARGS,
      "All native tasks that are not done (below CPython 3.14)."},
     {"tls_path", tls_path, METH_NOARGS,

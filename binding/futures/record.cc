@@ -15,6 +15,7 @@ const char* name_of(WaitKind kind) noexcept {
         case WaitKind::kFuture: return "future";
         case WaitKind::kTask: return "task";
         case WaitKind::kSleep: return "sleep";
+        case WaitKind::kPrimitive: return "primitive";
         case WaitKind::kForeign: return "foreign future";
         default: return nullptr;
     }

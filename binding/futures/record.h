@@ -16,6 +16,7 @@ enum class WaitKind : std::uint8_t {
     kFuture,
     kTask,
     kSleep,
+    kPrimitive,  // a Lock, an Event, a Queue …
     kForeign,  // a future of another make
     kNoRoom,   // nothing, but memory is out: `since` links it to who runs next
 };

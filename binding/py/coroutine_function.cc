@@ -11,6 +11,9 @@ struct CoroutineFunction {
     PyObject* module;
     PyObject* original;
     PyObject* reduce_prefix;  // "__reduce": what is ours to answer
+    PyTypeObject* owner;      // of a method
+    Py_ssize_t count;
+    bool is_exact;
     PyObject* weakrefs;
 };
 
@@ -19,8 +22,21 @@ CoroutineFunction* as_function(PyObject* self) noexcept {
 }
 
 PyObject* vectorcall(PyObject* self, PyObject* const* args, std::size_t count, PyObject* names) {
-    return as_function(self)->function(as_function(self)->module, args, PyVectorcall_NARGS(count),
-                                       names);
+    CoroutineFunction* called = as_function(self);
+    Py_ssize_t given = PyVectorcall_NARGS(count);
+    if (called->owner != nullptr) {
+        if (given < 1 || (Py_TYPE(args[0]) != called->owner &&
+                          (called->is_exact || !PyObject_TypeCheck(args[0], called->owner))))
+            return PyObject_Vectorcall(called->original, args, count, names);
+        if (called->count >= 0 && (given != called->count || names != nullptr))
+            return PyObject_Vectorcall(called->original, args, count, names);
+    }
+    return called->function(called->module, args, given, names);
+}
+
+PyObject* bind_method(PyObject* self, PyObject* instance, PyObject*) {
+    return instance != nullptr && instance != Py_None ? PyMethod_New(self, instance)
+                                                      : Py_NewRef(self);
 }
 
 PyObject* reduce(PyObject* self, PyObject*) {
@@ -42,11 +58,13 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(as_function(self)->module);
     Py_VISIT(as_function(self)->original);
+    Py_VISIT(object(as_function(self)->owner));
     return 0;
 }
 
 int clear(PyObject* self) {
     Py_CLEAR(as_function(self)->original);
+    Py_CLEAR(as_function(self)->owner);
     return 0;
 }
 
@@ -70,6 +88,7 @@ PyMemberDef members[] = {
 PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
                        {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
                        {Py_tp_clear, reinterpret_cast<void*>(clear)},
+                       {Py_tp_descr_get, reinterpret_cast<void*>(bind_method)},
                        {Py_tp_call, reinterpret_cast<void*>(PyVectorcall_Call)},
                        {Py_tp_getattro, reinterpret_cast<void*>(getattro)},
                        {Py_tp_repr, reinterpret_cast<void*>(repr)},
@@ -79,12 +98,14 @@ PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
 
 PyType_Spec spec = {"penstock._core.CoroutineFunction", sizeof(CoroutineFunction), 0,
                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL |
-                        Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+                        Py_TPFLAGS_METHOD_DESCRIPTOR | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+                        Py_TPFLAGS_IMMUTABLETYPE,
                     slots};
 
 }  // namespace
 
-PyObject* new_coroutine_function(State* state, FastFunction function, PyObject* original) noexcept {
+PyObject* new_coroutine_function(State* state, FastFunction function, PyObject* original,
+                                 CoroutineFunctionOptions options) noexcept {
     PyObject* made = PyObject_GC_New(PyObject, state->coroutine_function);
     if (made == nullptr) return nullptr;
     CoroutineFunction* self = as_function(made);
@@ -93,6 +114,9 @@ PyObject* new_coroutine_function(State* state, FastFunction function, PyObject* 
     self->module = Py_NewRef(state->module);
     self->original = Py_NewRef(original);
     self->reduce_prefix = PyUnicode_InternFromString("__reduce");
+    self->owner = reinterpret_cast<PyTypeObject*>(Py_XNewRef(object(options.owner)));
+    self->count = options.count;
+    self->is_exact = options.is_exact;
     self->weakrefs = nullptr;
     PyObject_GC_Track(made);
     if (self->reduce_prefix == nullptr) {

@@ -10,7 +10,17 @@ namespace penstock::py {
 using FastFunction = PyObject* (*)(PyObject* module, PyObject* const* args, Py_ssize_t count,
                                    PyObject* names);
 
-PyObject* new_coroutine_function(State* state, FastFunction function, PyObject* original) noexcept;
+// `owner` is the class that it is a method of, or nullptr. A method is only called with instances of
+// it as args[0], and where `is_exact` or `count` (of all arguments, by position) say so only with
+// such: all other calls go to `original`.
+struct CoroutineFunctionOptions {
+    PyTypeObject* owner = nullptr;
+    bool is_exact = false;
+    Py_ssize_t count = -1;
+};
+
+PyObject* new_coroutine_function(State* state, FastFunction function, PyObject* original,
+                                 CoroutineFunctionOptions options = {}) noexcept;
 bool add_coroutine_function_type(PyObject* module, State* state);
 
 }  // namespace penstock::py

@@ -75,6 +75,8 @@ struct State {
     PyTypeObject* loop;
     PyTypeObject* plain_loop;  // borrowed: the subclass that is_plain was found true for last
     PyTypeObject* sleep;
+    PyTypeObject* wait;
+    PyTypeObject* waiters;
     PyTypeObject* coroutine_function;
     PyTypeObject* transport;
     PyTypeObject* read_pipe;
@@ -133,6 +135,7 @@ struct State {
     FreeList<8192> free_handles;
     FreeList<8192> free_timer_handles;
     FreeCoroutines free_sleeps;
+    FreeCoroutines free_waits;
 
 #define NAME(name) PyObject* str_##name;
     PENSTOCK_NAMES(NAME)

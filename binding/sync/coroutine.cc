@@ -219,6 +219,10 @@ PyObject* done(PyObject* self, PyObject*) {
     return PyBool_FromLong(is_wait_over(as_coroutine(self)));
 }
 
+PyObject* cancelled(PyObject* self, PyObject*) {
+    return PyBool_FromLong(as_coroutine(self)->phase == CoroutinePhase::kCancelled);
+}
+
 PyObject* get_name(PyObject* self, void*) {
     return PyUnicode_InternFromString(as_coroutine(self)->kind->name);
 }
@@ -296,7 +300,8 @@ void dealloc(PyObject* object_) {
 PyMethodDef methods[] = {
     {"send", send, METH_O, nullptr},        {"throw", method(throw_into), METH_FASTCALL, nullptr},
     {"close", close, METH_NOARGS, nullptr}, {"cancel", method(cancel), kFast, nullptr},
-    {"done", done, METH_NOARGS, nullptr},   {nullptr, nullptr, 0, nullptr}};
+    {"done", done, METH_NOARGS, nullptr},   {"cancelled", cancelled, METH_NOARGS, nullptr},
+    {nullptr, nullptr, 0, nullptr}};
 
 PyGetSetDef attributes[] = {{"__name__", get_name, nullptr, nullptr, nullptr},
                             {"__qualname__", get_qualified_name, nullptr, nullptr, nullptr},

@@ -1,0 +1,100 @@
+// What Lock, Event, Semaphore and Condition have in common: a queue of coroutines that wait, in
+// the order in which they came, and a number (locked, set, how many are left).
+//
+// The queue holds a reference to each; a coroutine leaves it as it goes on, not when it is woken
+// up or cancelled, exactly as the futures do that stand in asyncio's `_waiters`.
+#pragma once
+
+#include "loop/loop.h"
+#include "sync/coroutine.h"
+
+namespace penstock::py {
+
+struct WaitLink {
+    WaitLink* next;
+    WaitLink* prev;
+};
+
+// The native part of a primitive, which its Python object keeps in the slot `_native`.
+struct Waiters {
+    PyObject_HEAD State* state;
+    PyObject* loop;  // the first that somebody waited on: mixins._LoopBoundMixin
+    WaitLink queue;
+    Py_ssize_t value;
+    Py_ssize_t bound;  // of a BoundedSemaphore's value, else the largest number
+};
+
+struct Wait : Coroutine {
+    WaitLink link;
+    PyObject* primitive;
+    Waiters* waiters;
+    PyObject* future;  // where it is not parked
+    bool was_woken;
+};
+
+inline Wait* as_wait(Coroutine* self) noexcept { return static_cast<Wait*>(self); }
+inline Wait* wait_of(WaitLink* link) noexcept {
+    return reinterpret_cast<Wait*>(reinterpret_cast<char*>(link) - offsetof(Wait, link));
+}
+
+inline bool is_empty(const Waiters* waiters) noexcept {
+    return waiters->queue.next == &waiters->queue;
+}
+
+// The native part of `primitive`, borrowed; nullptr with AttributeError set where its __init__()
+// was not called.
+Waiters* waiters_of(PyObject* primitive) noexcept;
+
+// primitive._get_loop() of asyncio: binds it to the running loop. False with RuntimeError set where
+// none runs, or another than before. `running` is the running loop where it is ours, else nullptr.
+bool bind_to_loop(PyObject* primitive, Waiters* waiters, Loop*& running) noexcept;
+
+// A coroutine of `primitive` that has not begun.
+PyObject* new_wait(PyObject* primitive, const CoroutineKind* kind) noexcept;
+
+// Suspends it at the end of the queue.
+PySendResult wait_in_queue(Wait* wait, PyObject** result) noexcept;
+// Takes it out again, as the first thing that resume() does.
+void leave_queue(Wait* wait) noexcept;
+
+bool is_pending(const Wait* wait) noexcept;
+bool is_cancelled(const Wait* wait) noexcept;
+bool are_all_cancelled(const Waiters* waiters) noexcept;
+
+// Lets a wait that is pending go on.
+void wake_wait(Wait* wait) noexcept;
+// The first that is pending: false where there is none.
+bool wake_next(Waiters* waiters) noexcept;
+void wake_all(Waiters* waiters) noexcept;
+
+int visit_wait(Coroutine* self, visitproc visit, void* arg) noexcept;
+void clear_wait(Coroutine* self) noexcept;
+
+constexpr CoroutineKind wait_kind(const char* name, const char* qualified_name,
+                                  decltype(CoroutineKind::begin) begin,
+                                  decltype(CoroutineKind::resume) resume) noexcept {
+    return {.name = name,
+            .qualified_name = qualified_name,
+            .wait_kind = WaitKind::kPrimitive,
+            .begin = begin,
+            .resume = resume,
+            .visit = visit_wait,
+            .clear = clear_wait,
+            .withdraw = nullptr,
+            .free = &State::free_waits};
+}
+
+// The function behind a method whose coroutine is of `kKind`.
+template <const CoroutineKind& kKind>
+PyObject* make_wait(PyObject*, PyObject* const* args, Py_ssize_t, PyObject*) {
+    return new_wait(args[0], &kKind);
+}
+
+// `_waiters` and `_loop`, which are private in asyncio and yet looked at.
+PyObject* get_waiters(PyObject* primitive, void*);
+PyObject* get_bound_loop(PyObject* primitive, void*);
+int set_bound_loop(PyObject* primitive, PyObject* loop, void*);
+
+bool add_wait_types(PyObject* module, State* state);
+
+}  // namespace penstock::py

@@ -1,0 +1,55 @@
+"""Lock, Event, Semaphore and BoundedSemaphore: asyncio's classes with native methods.
+
+Each is a subclass of asyncio's own, so that what is made here is an instance of the class that
+somebody imported before `install()`; `Twin` sees to the other way round.
+"""
+
+from __future__ import annotations
+
+import asyncio.locks
+from typing import Any
+
+from . import _core
+from ._twin import Twin
+
+
+@_core.furnish
+class Lock(asyncio.locks.Lock, metaclass=Twin):
+    __doc__ = asyncio.locks.Lock.__doc__
+    __slots__ = ("_native",)
+
+    def __init__(self) -> None:
+        self._native = _core.Waiters()
+
+
+@_core.furnish
+class Event(asyncio.locks.Event, metaclass=Twin):
+    __doc__ = asyncio.locks.Event.__doc__
+    __slots__ = ("_native",)
+
+    def __init__(self) -> None:
+        self._native = _core.Waiters()
+
+
+@_core.furnish
+class Semaphore(asyncio.locks.Semaphore, metaclass=Twin):
+    __doc__ = asyncio.locks.Semaphore.__doc__
+    __slots__ = ("_native",)
+    _value: Any
+
+    def __init__(self, value: int = 1) -> None:
+        if value < 0:
+            raise ValueError("Semaphore initial value must be >= 0")
+        self._native = _core.Waiters()
+        self._value = value
+
+
+@_core.furnish
+class BoundedSemaphore(Semaphore, asyncio.locks.BoundedSemaphore, metaclass=Twin):
+    __doc__ = asyncio.locks.BoundedSemaphore.__doc__
+    __slots__ = ()
+    _bound_value: Any
+
+    def __init__(self, value: int = 1) -> None:
+        super().__init__(value)
+        self._bound_value = value

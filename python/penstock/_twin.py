@@ -1,0 +1,30 @@
+"""Twin: the metaclass of classes that stand for asyncio's while penstock is installed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_stock: dict[type, type] = {}
+
+
+class Twin(type):
+    """Its classes say that instances of the asyncio class they derive from are theirs.
+
+    So `isinstance(lock, asyncio.Lock)` holds for locks that were made before `install()`. Classes
+    that a program derives from a twin are ordinary ones.
+    """
+
+    def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> None:
+        super().__init__(name, bases, namespace)
+        if namespace.get("__module__", "").startswith("penstock."):
+            _stock[cls] = next(base for base in cls.__mro__[1:] if type(base) is not Twin)
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return super().__instancecheck__(instance) or (
+            cls in _stock and isinstance(instance, _stock[cls])
+        )
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return super().__subclasscheck__(subclass) or (
+            cls in _stock and issubclass(subclass, _stock[cls])
+        )
