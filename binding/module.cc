@@ -38,6 +38,16 @@ bool import_if_there(PyObject*& slot, const char* module, const char* name) noex
     return true;
 }
 
+// asyncio has it from 3.13 on.
+bool find_shut_down(State* state) noexcept {
+    if (!import_if_there(state->queue_shut_down, "asyncio.queues", "QueueShutDown")) return false;
+    if (state->queue_shut_down != nullptr) return true;
+    state->queue_shut_down = PyErr_NewExceptionWithDoc(
+        "penstock.QueueShutDown",
+        "Raised when putting on to or getting from a shut-down Queue.", nullptr, nullptr);
+    return state->queue_shut_down != nullptr;
+}
+
 bool import_asyncio(State* state) noexcept {
     // asyncio before _asyncio: the C module looks into the package while it is made.
     Ref<> asyncio = Ref<>::steal(PyImport_ImportModule("asyncio"));
@@ -59,6 +69,11 @@ bool import_asyncio(State* state) noexcept {
         !import_into(state->abstract_handle, "asyncio.events", "Handle") ||
         !import_into(state->abstract_timer_handle, "asyncio.events", "TimerHandle") ||
         !import_into(state->stock_sleep, "asyncio.tasks", "sleep") ||
+        !import_into(state->queue_empty, "asyncio.queues", "QueueEmpty") ||
+        !import_into(state->queue_full, "asyncio.queues", "QueueFull") ||
+        !import_into(state->heappush, "heapq", "heappush") ||
+        !import_into(state->heappop, "heapq", "heappop") ||
+        !find_shut_down(state) ||
         !import_into(state->get_running_loop, "_asyncio", "_get_running_loop") ||
         !import_into(state->register_task, "_asyncio", "_register_task"))
         return false;
@@ -117,13 +132,14 @@ bool add_types(PyObject* module, State* state) noexcept {
             return false;
     }
     return add_handle_types(module, state) && add_loop_type(module, state) &&
-           add_sleep_type(module, state) && add_wait_types(module, state) && add_coroutine_function_type(module, state) &&
+           add_sleep_type(module, state) && add_wait_types(module, state) && add_queue_types(module, state) && add_coroutine_function_type(module, state) &&
            add_transport_types(module, state);
 }
 
 bool add_functions(PyObject* module, State* state) noexcept {
     Ref<> sleep = Ref<>::steal(new_coroutine_function(state, sleep_function, state->stock_sleep));
-    return sleep && PyModule_AddObjectRef(module, "sleep", sleep.get()) == 0;
+    return sleep && PyModule_AddObjectRef(module, "sleep", sleep.get()) == 0 &&
+           PyModule_AddObjectRef(module, "QueueShutDown", state->queue_shut_down) == 0;
 }
 
 bool tell_why_stock(PyObject* module, State* state) noexcept {
@@ -182,7 +198,7 @@ int traverse(PyObject* module, visitproc visit, void* arg) {
     if (state == nullptr) return 0;
     for (PyTypeObject* type :
          {state->future, state->task, state->future_iter, state->handle, state->timer_handle,
-          state->loop, state->sleep, state->wait, state->waiters, state->coroutine_function, state->transport, state->read_pipe,
+          state->loop, state->sleep, state->wait, state->waiters, state->queue_wait, state->queue_part, state->coroutine_function, state->transport, state->read_pipe,
           state->write_pipe, state->datagram_transport, state->acceptor, state->tls_transport,
           state->base_future, state->base_task})
         Py_VISIT(object(type));
@@ -204,6 +220,7 @@ int clear(PyObject* module) {
     state->free_timer_handles.clear(PyObject_GC_Del);
     state->free_sleeps.clear(PyObject_GC_Del);
     state->free_waits.clear(PyObject_GC_Del);
+    state->free_puts.clear(PyObject_GC_Del);
     Py_CLEAR(state->stop_iteration);
     Py_CLEAR(state->coroutine_types);
     return 0;
@@ -218,7 +235,7 @@ void free_module(void* pointer) {
     delete std::exchange(state->tls, nullptr);
     for (PyTypeObject** type :
          {&state->future, &state->task, &state->future_iter, &state->handle, &state->timer_handle,
-          &state->loop, &state->sleep, &state->wait, &state->waiters, &state->coroutine_function, &state->transport,
+          &state->loop, &state->sleep, &state->wait, &state->waiters, &state->queue_wait, &state->queue_part, &state->coroutine_function, &state->transport,
           &state->read_pipe, &state->write_pipe, &state->datagram_transport, &state->acceptor,
           &state->tls_transport, &state->base_future, &state->base_task})
         Py_CLEAR(*type);
@@ -232,6 +249,11 @@ void free_module(void* pointer) {
                             &state->abstract_handle,
                             &state->abstract_timer_handle,
                             &state->stock_sleep,
+                            &state->queue_empty,
+                            &state->queue_full,
+                            &state->queue_shut_down,
+                            &state->heappush,
+                            &state->heappop,
                             &state->buffered_protocol,
                             &state->transport_socket,
                             &state->socket_class,

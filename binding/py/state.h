@@ -13,6 +13,7 @@ namespace penstock::py {
 
 #define PENSTOCK_NAMES(NAME)       \
     NAME(add_done_callback)        \
+    NAME(append)                   \
     NAME(asyncio)                  \
     NAME(_asyncio_future_blocking) \
     NAME(_attach)                  \
@@ -34,12 +35,16 @@ namespace penstock::py {
     NAME(_detach)                  \
     NAME(done)                     \
     NAME(eager_start)              \
+    NAME(empty)                    \
     NAME(eof_received)             \
     NAME(error_received)           \
     NAME(fileno)                   \
+    NAME(full)                     \
+    NAME(_get)                     \
     NAME(get_buffer)               \
     NAME(get_debug)                \
     NAME(get_loop)                 \
+    NAME(get_nowait)               \
     NAME(_loop)                    \
     NAME(loop)                     \
     NAME(_lost)                    \
@@ -48,7 +53,12 @@ namespace penstock::py {
     NAME(pause_writing)            \
     NAME(peername)                 \
     NAME(pipe)                     \
+    NAME(pop)                      \
+    NAME(popleft)                  \
     NAME(proto)                    \
+    NAME(_put)                     \
+    NAME(put_nowait)               \
+    NAME(qsize)                    \
     NAME(result)                   \
     NAME(resume_writing)           \
     NAME(send)                     \
@@ -77,6 +87,8 @@ struct State {
     PyTypeObject* sleep;
     PyTypeObject* wait;
     PyTypeObject* waiters;
+    PyTypeObject* queue_wait;
+    PyTypeObject* queue_part;
     PyTypeObject* coroutine_function;
     PyTypeObject* transport;
     PyTypeObject* read_pipe;
@@ -98,6 +110,11 @@ struct State {
     PyObject* abstract_handle;        // asyncio.Handle
     PyObject* abstract_timer_handle;  // asyncio.TimerHandle
     PyObject* stock_sleep;            // asyncio.sleep as it was
+    PyObject* queue_empty;            // asyncio's exceptions
+    PyObject* queue_full;
+    PyObject* queue_shut_down;
+    PyObject* heappush;  // heapq's
+    PyObject* heappop;
     PyObject* buffered_protocol;      // asyncio.BufferedProtocol
     PyObject* transport_socket;       // asyncio.trsock.TransportSocket
     PyObject* socket_class;           // socket.socket
@@ -136,6 +153,7 @@ struct State {
     FreeList<8192> free_timer_handles;
     FreeCoroutines free_sleeps;
     FreeCoroutines free_waits;
+    FreeCoroutines free_puts;
 
 #define NAME(name) PyObject* str_##name;
     PENSTOCK_NAMES(NAME)

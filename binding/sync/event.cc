@@ -9,7 +9,7 @@ namespace {
 PySendResult begin_wait(Coroutine* self, PyObject** result) noexcept {
     Wait* wait = as_wait(self);
     return wait->waiters->value ? end_with(Py_NewRef(Py_True), result)
-                                : wait_in_queue(wait, result);
+                                : wait_in(wait->waiters->queue, wait, result);
 }
 
 PySendResult resume_wait(Coroutine* self, PyObject* value, PyObject* thrown,
@@ -27,7 +27,7 @@ PyObject* set(PyObject* self, PyObject*) {
     if (waiters == nullptr) return nullptr;
     if (!waiters->value) {
         waiters->value = 1;
-        wake_all(waiters);
+        wake_all(waiters->queue);
     }
     Py_RETURN_NONE;
 }

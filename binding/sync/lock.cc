@@ -18,13 +18,13 @@ PySendResult acquired(Waiters* waiters, PyObject** result) noexcept {
 template <Gives kGives>
 PySendResult begin_acquire(Coroutine* self, PyObject** result) noexcept {
     Wait* wait = as_wait(self);
-    if (!wait->waiters->value && are_all_cancelled(wait->waiters))
+    if (!wait->waiters->value && are_all_cancelled(wait->waiters->queue))
         return acquired<kGives>(wait->waiters, result);
-    return wait_in_queue(wait, result);
+    return wait_in(wait->waiters->queue, wait, result);
 }
 
 void wake_first(Waiters* waiters) noexcept {
-    if (is_empty(waiters)) return;
+    if (is_empty(waiters->queue)) return;
     Wait* first = wait_of(waiters->queue.next);
     if (is_pending(first)) wake_wait(first);
 }

@@ -41,6 +41,7 @@ extern const PrimitiveMethods lock_methods;
 extern const PrimitiveMethods event_methods;
 extern const PrimitiveMethods semaphore_methods;
 extern const PrimitiveMethods bounded_semaphore_methods;
+extern const PrimitiveMethods queue_methods;
 
 // furnish(cls) -> cls: a class decorator, which finds the methods by the name of the class.
 PyObject* furnish(PyObject* module, PyObject* cls);

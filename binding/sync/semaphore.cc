@@ -9,11 +9,11 @@ namespace {
 
 // Either because of its value, or because others come first.
 bool is_locked(const Waiters* waiters) noexcept {
-    return waiters->value == 0 || !are_all_cancelled(waiters);
+    return waiters->value == 0 || !are_all_cancelled(waiters->queue);
 }
 
 bool wake_one(Waiters* waiters) noexcept {
-    if (!wake_next(waiters)) return false;
+    if (!wake_next(waiters->queue)) return false;
     --waiters->value;
     return true;
 }
@@ -21,7 +21,7 @@ bool wake_one(Waiters* waiters) noexcept {
 template <bool kGivesTrue>
 PySendResult begin_acquire(Coroutine* self, PyObject** result) noexcept {
     Wait* wait = as_wait(self);
-    if (is_locked(wait->waiters)) return wait_in_queue(wait, result);
+    if (is_locked(wait->waiters)) return wait_in(wait->waiters->queue, wait, result);
     --wait->waiters->value;
     return end_with(Py_NewRef(kGivesTrue ? Py_True : Py_None), result);
 }

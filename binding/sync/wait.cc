@@ -12,11 +12,11 @@ Waiters* as_waiters(PyObject* self) noexcept { return reinterpret_cast<Waiters*>
 
 bool is_linked(const Wait* wait) noexcept { return wait->link.next != nullptr; }
 
-void append(Waiters* waiters, Wait* wait) noexcept {
+void append(WaitLink& queue, Wait* wait) noexcept {
     Py_INCREF(object(wait));
-    wait->link = {&waiters->queue, waiters->queue.prev};
-    wait->link.prev->next = &wait->link;
-    waiters->queue.prev = &wait->link;
+    wait->link = {&queue, queue.prev};
+    queue.prev->next = &wait->link;
+    queue.prev = &wait->link;
 }
 
 PyObject* new_waiters(PyTypeObject* type, PyObject*, PyObject*) {
@@ -24,7 +24,7 @@ PyObject* new_waiters(PyTypeObject* type, PyObject*, PyObject*) {
     if (made == nullptr) return nullptr;
     Waiters* waiters = as_waiters(made);
     waiters->state = state_of_exact_type(type);
-    waiters->queue = {&waiters->queue, &waiters->queue};
+    make_empty(waiters->queue);
     waiters->bound = PY_SSIZE_T_MAX;
     return made;
 }
@@ -33,15 +33,13 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
     Waiters* waiters = as_waiters(self);
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(waiters->loop);
-    for (WaitLink* link = waiters->queue.next; link != &waiters->queue; link = link->next)
-        Py_VISIT(object(wait_of(link)));
-    return 0;
+    return visit_queue(waiters->queue, visit, arg);
 }
 
 int clear(PyObject* self) {
     Waiters* waiters = as_waiters(self);
     Py_CLEAR(waiters->loop);
-    while (!is_empty(waiters)) leave_queue(wait_of(waiters->queue.next));
+    clear_queue(waiters->queue);
     return 0;
 }
 
@@ -73,7 +71,7 @@ Ref<> find_running_loop(State* state) noexcept {
     return loop;
 }
 
-PySendResult wait_for_future(Wait* wait, PyObject** result) noexcept {
+PySendResult wait_for_future(WaitLink& queue, Wait* wait, PyObject** result) noexcept {
     Ref<> future =
         Ref<>::steal(PyObject_CallMethod(wait->waiters->loop, "create_future", nullptr));
     if (!future) return fail(result);
@@ -82,8 +80,8 @@ PySendResult wait_for_future(Wait* wait, PyObject** result) noexcept {
                           : nullptr;
     PyObject* iterator = await != nullptr ? await(future.get()) : PyObject_GetIter(future.get());
     if (iterator == nullptr) return fail(result);
-    wait->future = future.release();
-    append(wait->waiters, wait);
+    Py_XSETREF(wait->future, future.release());
+    append(queue, wait);
     return delegate_to(wait, iterator, result);
 }
 
@@ -109,35 +107,35 @@ bool bind_to_loop(PyObject* primitive, Waiters* waiters, Loop*& running) noexcep
     return false;
 }
 
-PyObject* new_wait(PyObject* primitive, const CoroutineKind* kind) noexcept {
-    Waiters* waiters = waiters_of(primitive);
-    if (waiters == nullptr) return nullptr;
-    auto* wait = static_cast<Wait*>(new_coroutine(waiters->state, waiters->state->wait, kind));
+Wait* new_wait(PyTypeObject* type, PyObject* primitive, Waiters* waiters,
+               const CoroutineKind* kind) noexcept {
+    auto* wait = static_cast<Wait*>(new_coroutine(waiters->state, type, kind));
     if (wait == nullptr) return nullptr;
     wait->link = {nullptr, nullptr};
     wait->primitive = Py_NewRef(primitive);
     wait->waiters = reinterpret_cast<Waiters*>(Py_NewRef(object(waiters)));
     wait->future = nullptr;
     wait->was_woken = false;
-    PyObject_GC_Track(object(wait));
-    return object(wait);
+    return wait;
 }
 
-PySendResult wait_in_queue(Wait* wait, PyObject** result) noexcept {
+PySendResult wait_in(WaitLink& queue, Wait* wait, PyObject** result) noexcept {
     Loop* running;
     if (!bind_to_loop(wait->primitive, wait->waiters, running)) return fail(result);
+    wait->was_woken = false;
     if (!may_park(running)) [[unlikely]]
-        return wait_for_future(wait, result);
-    append(wait->waiters, wait);
+        return wait_for_future(queue, wait, result);
+    append(queue, wait);
     return park(wait, result);
 }
 
-void leave_queue(Wait* wait) noexcept {
-    if (!is_linked(wait)) return;
+bool leave_queue(Wait* wait) noexcept {
+    if (!is_linked(wait)) return false;
     wait->link.prev->next = wait->link.next;
     wait->link.next->prev = wait->link.prev;
     wait->link = {nullptr, nullptr};
     Py_DECREF(object(wait));
+    return true;
 }
 
 bool is_pending(const Wait* wait) noexcept {
@@ -152,8 +150,8 @@ bool is_cancelled(const Wait* wait) noexcept {
     return answer.get() == Py_True;
 }
 
-bool are_all_cancelled(const Waiters* waiters) noexcept {
-    for (const WaitLink* link = waiters->queue.next; link != &waiters->queue; link = link->next)
+bool are_all_cancelled(const WaitLink& queue) noexcept {
+    for (const WaitLink* link = queue.next; link != &queue; link = link->next)
         if (!is_cancelled(wait_of(const_cast<WaitLink*>(link)))) return false;
     return true;
 }
@@ -172,9 +170,9 @@ void wake_wait(Wait* wait) noexcept {
     if (pending != nullptr) raise_exception(pending);
 }
 
-bool wake_next(Waiters* waiters) noexcept {
-    WaitLink* link = waiters->queue.next;
-    while (link != &waiters->queue) {
+bool wake_next(WaitLink& queue) noexcept {
+    WaitLink* link = queue.next;
+    while (link != &queue) {
         // A foreign future's methods may change the queue.
         Ref<Wait> wait = Ref<Wait>::borrow(wait_of(link));
         if (is_pending(wait.get())) {
@@ -187,14 +185,35 @@ bool wake_next(Waiters* waiters) noexcept {
     return false;
 }
 
-void wake_all(Waiters* waiters) noexcept {
-    WaitLink* link = waiters->queue.next;
-    while (link != &waiters->queue) {
+void wake_all(WaitLink& queue) noexcept {
+    WaitLink* link = queue.next;
+    while (link != &queue) {
         Ref<Wait> wait = Ref<Wait>::borrow(wait_of(link));
         if (is_pending(wait.get())) wake_wait(wait.get());
         if (!is_linked(wait.get())) return;
         link = wait->link.next;
     }
+}
+
+int visit_queue(const WaitLink& queue, visitproc visit, void* arg) noexcept {
+    for (WaitLink* link = queue.next; link != &queue; link = link->next)
+        Py_VISIT(object(wait_of(link)));
+    return 0;
+}
+
+void clear_queue(WaitLink& queue) noexcept {
+    while (!is_empty(queue)) leave_queue(wait_of(queue.next));
+}
+
+PyObject* list_queue(const WaitLink& queue) noexcept {
+    PyObject* list = PyList_New(0);
+    if (list == nullptr) return nullptr;
+    for (WaitLink* link = queue.next; link != &queue; link = link->next) {
+        if (PyList_Append(list, object(wait_of(link))) == 0) continue;
+        Py_DECREF(list);
+        return nullptr;
+    }
+    return list;
 }
 
 int visit_wait(Coroutine* self, visitproc visit, void* arg) noexcept {
@@ -214,14 +233,7 @@ void clear_wait(Coroutine* self) noexcept {
 
 PyObject* get_waiters(PyObject* primitive, void*) {
     Waiters* waiters = waiters_of(primitive);
-    PyObject* list = waiters != nullptr ? PyList_New(0) : nullptr;
-    if (list == nullptr) return nullptr;
-    for (WaitLink* link = waiters->queue.next; link != &waiters->queue; link = link->next) {
-        if (PyList_Append(list, object(wait_of(link))) == 0) continue;
-        Py_DECREF(list);
-        return nullptr;
-    }
-    return list;
+    return waiters != nullptr ? list_queue(waiters->queue) : nullptr;
 }
 
 PyObject* get_bound_loop(PyObject* primitive, void*) {

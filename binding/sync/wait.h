@@ -10,6 +10,7 @@
 
 namespace penstock::py {
 
+// Also a queue of them, which is a ring with a link of its own.
 struct WaitLink {
     WaitLink* next;
     WaitLink* prev;
@@ -37,9 +38,8 @@ inline Wait* wait_of(WaitLink* link) noexcept {
     return reinterpret_cast<Wait*>(reinterpret_cast<char*>(link) - offsetof(Wait, link));
 }
 
-inline bool is_empty(const Waiters* waiters) noexcept {
-    return waiters->queue.next == &waiters->queue;
-}
+inline bool is_empty(const WaitLink& queue) noexcept { return queue.next == &queue; }
+inline void make_empty(WaitLink& queue) noexcept { queue = {&queue, &queue}; }
 
 // The native part of `primitive`, borrowed; nullptr with AttributeError set where its __init__()
 // was not called.
@@ -49,23 +49,28 @@ Waiters* waiters_of(PyObject* primitive) noexcept;
 // none runs, or another than before. `running` is the running loop where it is ours, else nullptr.
 bool bind_to_loop(PyObject* primitive, Waiters* waiters, Loop*& running) noexcept;
 
-// A coroutine of `primitive` that has not begun.
-PyObject* new_wait(PyObject* primitive, const CoroutineKind* kind) noexcept;
+// A coroutine of `primitive` that has not begun, of the type `type`. Not yet tracked.
+Wait* new_wait(PyTypeObject* type, PyObject* primitive, Waiters* waiters,
+               const CoroutineKind* kind) noexcept;
 
-// Suspends it at the end of the queue.
-PySendResult wait_in_queue(Wait* wait, PyObject** result) noexcept;
-// Takes it out again, as the first thing that resume() does.
-void leave_queue(Wait* wait) noexcept;
+// Suspends it at the end of `queue`.
+PySendResult wait_in(WaitLink& queue, Wait* wait, PyObject** result) noexcept;
+// Takes it out again: false where it is in none.
+bool leave_queue(Wait* wait) noexcept;
 
 bool is_pending(const Wait* wait) noexcept;
 bool is_cancelled(const Wait* wait) noexcept;
-bool are_all_cancelled(const Waiters* waiters) noexcept;
+bool are_all_cancelled(const WaitLink& queue) noexcept;
 
 // Lets a wait that is pending go on.
 void wake_wait(Wait* wait) noexcept;
 // The first that is pending: false where there is none.
-bool wake_next(Waiters* waiters) noexcept;
-void wake_all(Waiters* waiters) noexcept;
+bool wake_next(WaitLink& queue) noexcept;
+void wake_all(WaitLink& queue) noexcept;
+
+int visit_queue(const WaitLink& queue, visitproc visit, void* arg) noexcept;
+void clear_queue(WaitLink& queue) noexcept;
+PyObject* list_queue(const WaitLink& queue) noexcept;  // a new list of them
 
 int visit_wait(Coroutine* self, visitproc visit, void* arg) noexcept;
 void clear_wait(Coroutine* self) noexcept;
@@ -87,7 +92,11 @@ constexpr CoroutineKind wait_kind(const char* name, const char* qualified_name,
 // The function behind a method whose coroutine is of `kKind`.
 template <const CoroutineKind& kKind>
 PyObject* make_wait(PyObject*, PyObject* const* args, Py_ssize_t, PyObject*) {
-    return new_wait(args[0], &kKind);
+    Waiters* waiters = waiters_of(args[0]);
+    if (waiters == nullptr) return nullptr;
+    Wait* wait = new_wait(waiters->state->wait, args[0], waiters, &kKind);
+    if (wait != nullptr) PyObject_GC_Track(object(wait));
+    return object(wait);
 }
 
 // `_waiters` and `_loop`, which are private in asyncio and yet looked at.
@@ -96,5 +105,6 @@ PyObject* get_bound_loop(PyObject* primitive, void*);
 int set_bound_loop(PyObject* primitive, PyObject* loop, void*);
 
 bool add_wait_types(PyObject* module, State* state);
+bool add_queue_types(PyObject* module, State* state);
 
 }  // namespace penstock::py

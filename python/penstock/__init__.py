@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _core
 from ._install import install, uninstall
+from ._locks import BoundedSemaphore, Event, Lock, Semaphore
+from ._queues import LifoQueue, PriorityQueue, Queue, QueueShutDown
 from ._task_list import show_native_tasks
 from .loop import Loop, new_event_loop
 
@@ -28,9 +30,17 @@ else:
     Task = asyncio.Task
 
 __all__ = [
+    "BoundedSemaphore",
+    "Event",
     "EventLoopPolicy",
     "Future",
+    "LifoQueue",
+    "Lock",
     "Loop",
+    "PriorityQueue",
+    "Queue",
+    "QueueShutDown",
+    "Semaphore",
     "Task",
     "install",
     "new_event_loop",

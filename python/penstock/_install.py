@@ -23,9 +23,14 @@ import sys
 from typing import Any
 
 from . import _core
+from ._locks import BoundedSemaphore, Event, Lock, Semaphore
+from ._queues import LifoQueue, PriorityQueue, Queue
 from .loop import Loop, new_event_loop
 
 _MISSING = object()
+
+_LOCKS = (Lock, Event, Semaphore, BoundedSemaphore)
+_QUEUES = (Queue, PriorityQueue, LifoQueue)
 
 _policy_class: Any = asyncio.unix_events._UnixDefaultEventLoopPolicy
 _stock_selector_loop: Any = asyncio.unix_events._UnixSelectorEventLoop
@@ -87,6 +92,8 @@ def install() -> None:
         (asyncio.tasks, "create_task", _core.create_task),
         (asyncio.tasks, "Task", _core.Task),
         (asyncio.futures, "Future", _core.Future),
+        *((asyncio.locks, twin.__name__, twin) for twin in _LOCKS),
+        *((asyncio.queues, twin.__name__, twin) for twin in _QUEUES),
     ):
         if name in ("Task", "Future") and not _core.native_task:
             continue

@@ -1,0 +1,58 @@
+"""Queue, PriorityQueue and LifoQueue: asyncio's classes with native methods (see `_locks`)."""
+
+from __future__ import annotations
+
+import asyncio.queues
+import collections
+from typing import Any
+
+from . import _core
+from ._twin import Twin
+
+QueueShutDown = _core.QueueShutDown
+
+@_core.furnish
+class Queue(asyncio.queues.Queue, metaclass=Twin):
+    __doc__ = asyncio.queues.Queue.__doc__
+    __slots__ = ("_native",)
+    _queue: Any
+
+    def __init__(self, maxsize: int = 0) -> None:
+        if type(self) is Queue:
+            self._native = _core.QueuePart("fifo", maxsize)
+            self._queue = collections.deque()
+        else:
+            self._native = _core.QueuePart(_orders.get(type(self), "custom"), maxsize)
+            self._init(maxsize)
+
+    def _format(self) -> str:
+        shown = f"maxsize={self.maxsize!r}"
+        if getattr(self, "_queue", None):
+            shown += f" _queue={list(self._queue)!r}"
+        for name in ("_getters", "_putters"):
+            if waits := getattr(self, name):
+                shown += f" {name}[{len(waits)}]"
+        if self._unfinished_tasks:
+            shown += f" tasks={self._unfinished_tasks}"
+        if self._is_shutdown:
+            shown += " shutdown"
+        return shown
+
+
+class PriorityQueue(Queue, asyncio.queues.PriorityQueue, metaclass=Twin):
+    __doc__ = asyncio.queues.PriorityQueue.__doc__
+    __slots__ = ()
+    _init = asyncio.queues.PriorityQueue._init
+    _put = asyncio.queues.PriorityQueue._put
+    _get = asyncio.queues.PriorityQueue._get
+
+
+class LifoQueue(Queue, asyncio.queues.LifoQueue, metaclass=Twin):
+    __doc__ = asyncio.queues.LifoQueue.__doc__
+    __slots__ = ()
+    _init = asyncio.queues.LifoQueue._init
+    _put = asyncio.queues.LifoQueue._put
+    _get = asyncio.queues.LifoQueue._get
+
+
+_orders: dict[type, str] = {PriorityQueue: "priority", LifoQueue: "lifo"}
