@@ -3,6 +3,8 @@
 // The items are in a deque or a list that Python code may see as `_queue`. Of the three classes
 // themselves they are taken here; a subclass is asked by its own methods, each of which it may
 // have overridden.
+#include <cmath>
+
 #include "py/arguments.h"
 #include "py/ref.h"
 #include "py/types.h"
@@ -18,6 +20,7 @@ struct Queue : Waiters {  // who waits for an item is in `queue`, the size it ma
     WaitLink putters;
     WaitLink joiners;
     PyObject* items;
+    PyObject* maxsize;  // as it was given
     Py_ssize_t unfinished;
     Order order;
     bool is_shut_down;
@@ -333,7 +336,7 @@ int set_items(PyObject* self, PyObject* items, void*) {
 
 PyObject* get_maxsize(PyObject* self, void*) {
     Queue* queue = queue_of(self);
-    return queue != nullptr ? PyLong_FromSsize_t(queue->bound) : nullptr;
+    return queue != nullptr ? Py_NewRef(queue->maxsize) : nullptr;
 }
 
 template <auto kQueue>
@@ -360,13 +363,26 @@ PyObject* get_is_shut_down(PyObject* self, void*) {
     return queue != nullptr ? PyBool_FromLong(queue->is_shut_down) : nullptr;
 }
 
-// Queue(order, maxsize): "fifo", "lifo", "priority" or "custom".
+// How many items make a queue full, for any number that qsize() may be compared with; 0 for never.
+bool read_bound(PyObject* maxsize, Py_ssize_t& bound) noexcept {
+    if (PyFloat_Check(maxsize)) {
+        double most = std::ceil(PyFloat_AS_DOUBLE(maxsize));
+        bound = most > 0 && most < static_cast<double>(PY_SSIZE_T_MAX)
+                    ? static_cast<Py_ssize_t>(most)
+                    : 0;
+        return true;
+    }
+    bound = PyNumber_AsSsize_t(maxsize, nullptr);  // what is larger is large enough
+    return bound != -1 || PyErr_Occurred() == nullptr;
+}
+
+// QueuePart(order, maxsize): "fifo", "lifo", "priority" or "custom".
 PyObject* new_queue(PyTypeObject* type, PyObject* args, PyObject*) {
     const char* order;
     PyObject* maxsize;
     if (!PyArg_ParseTuple(args, "sO", &order, &maxsize)) return nullptr;
-    Py_ssize_t most = PyNumber_AsSsize_t(maxsize, nullptr);  // what is larger is large enough
-    if (most == -1 && PyErr_Occurred() != nullptr) return nullptr;
+    Py_ssize_t bound;
+    if (!read_bound(maxsize, bound)) return nullptr;
     PyObject* made = type->tp_alloc(type, 0);
     if (made == nullptr) return nullptr;
     Queue* queue = as_queue(made);
@@ -374,7 +390,8 @@ PyObject* new_queue(PyTypeObject* type, PyObject* args, PyObject*) {
     make_empty(queue->queue);
     make_empty(queue->putters);
     make_empty(queue->joiners);
-    queue->bound = most;
+    queue->bound = bound;
+    queue->maxsize = Py_NewRef(maxsize);
     queue->order = order[0] == 'f'   ? Order::kFifo
                    : order[0] == 'l' ? Order::kLifo
                    : order[0] == 'p' ? Order::kPriority
@@ -387,6 +404,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(queue->loop);
     Py_VISIT(queue->items);
+    Py_VISIT(queue->maxsize);
     for (WaitLink* each : {&queue->queue, &queue->putters, &queue->joiners})
         if (int stop = visit_queue(*each, visit, arg); stop != 0) return stop;
     return 0;
@@ -403,6 +421,7 @@ int clear(PyObject* self) {
 void dealloc(PyObject* self) {
     PyObject_GC_UnTrack(self);
     clear(self);
+    Py_CLEAR(as_queue(self)->maxsize);
     PyTypeObject* type = Py_TYPE(self);
     type->tp_free(self);
     Py_DECREF(object(type));

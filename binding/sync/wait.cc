@@ -209,7 +209,9 @@ PyObject* list_queue(const WaitLink& queue) noexcept {
     PyObject* list = PyList_New(0);
     if (list == nullptr) return nullptr;
     for (WaitLink* link = queue.next; link != &queue; link = link->next) {
-        if (PyList_Append(list, object(wait_of(link))) == 0) continue;
+        Wait* wait = wait_of(link);
+        PyObject* shown = wait->future != nullptr ? wait->future : object(wait);
+        if (PyList_Append(list, shown) == 0) continue;
         Py_DECREF(list);
         return nullptr;
     }

@@ -70,7 +70,8 @@ void wake_all(WaitLink& queue) noexcept;
 
 int visit_queue(const WaitLink& queue, visitproc visit, void* arg) noexcept;
 void clear_queue(WaitLink& queue) noexcept;
-PyObject* list_queue(const WaitLink& queue) noexcept;  // a new list of them
+// A new list of what their tasks wait for.
+PyObject* list_queue(const WaitLink& queue) noexcept;
 
 int visit_wait(Coroutine* self, visitproc visit, void* arg) noexcept;
 void clear_wait(Coroutine* self) noexcept;

@@ -17,7 +17,7 @@ class Queue(asyncio.queues.Queue, metaclass=Twin):
     __slots__ = ("_native",)
     _queue: Any
 
-    def __init__(self, maxsize: int = 0) -> None:
+    def __init__(self, maxsize: float = 0) -> None:
         if type(self) is Queue:
             self._native = _core.QueuePart("fifo", maxsize)
             self._queue = collections.deque()

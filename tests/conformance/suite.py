@@ -29,6 +29,9 @@ LEFT_OUT = HERE / "left_out.txt"
 PACKAGE = "test.test_asyncio"
 BESIDES = ("test.test_context",)
 
+# Run out of debug mode as well, where waits are native.
+QUICK = ("test_locks", "test_queues", "test_taskgroups", "test_timeouts", "test_waitfor")
+
 AT_A_TIME = 2
 SECONDS_A_MODULE = 300.0
 MOST_RESTARTS = 25
@@ -88,7 +91,7 @@ def collect(module: str, loop: str = "penstock") -> list[str]:
 
 
 def run(module: str, loop: str, only: str | None = None) -> Report:
-    """Run a module with loop `asyncio` or `penstock`; `only` is a glob of test ids."""
+    """Run a module with loop `asyncio`, `penstock` or `quick`; `only` is a glob of test ids."""
     report = Report(module)
     try:
         everything = collect(module, loop)
@@ -100,7 +103,7 @@ def run(module: str, loop: str, only: str | None = None) -> Report:
         entry
         for entry in left_out.read(LEFT_OUT)
         if fnmatch.fnmatchcase(prefix, ".".join(entry.pattern.split(".")[: prefix.count(".") + 1]))
-        and (loop == "penstock" or entry.way == "machine")
+        and (loop in ("penstock", "quick") or entry.way == "machine")
     ]
     chosen = [test for test in everything if only is None or fnmatch.fnmatchcase(test, only)]
     ways = {test: {entry.way for entry in entries if entry.covers(test)} for test in chosen}

@@ -20,6 +20,13 @@ def test_on_penstock(module: str, reports: dict[str, Future[suite.Report]]) -> N
         pytest.skip("nothing in it is for this platform")
 
 
+@pytest.mark.parametrize("area", suite.QUICK)
+def test_out_of_debug_mode(area: str) -> None:
+    report = suite.run(f"{suite.PACKAGE}.{area}", "quick")
+    assert not report.problems, "\n\n".join(report.problems)
+    assert report.count("ok") > 10
+
+
 def test_the_harness_itself_on_asyncio() -> None:
     report = suite.run("test.test_asyncio.test_futures", "asyncio")
     assert not report.problems, "\n\n".join(report.problems)

@@ -3,6 +3,9 @@
 Usage: worker.py LOOP MODULE FD. The ids of the tests to run come as a JSON list on standard input;
 null only asks for their names. Reports go to FD, what the tests print where it always goes.
 
+LOOP is `asyncio`, `tasks`, `penstock` or `quick`, which is penstock out of debug mode, where waits
+need no futures: IsolatedAsyncioTestCase would switch that on.
+
 With LOOP `tasks`, every name by which the test modules reach Task or Future means penstock's before
 the module is imported; with `penstock` the loop's names do so as well. What stays as it is:
 - classes that the tests name because they are pure Python (`tasks._PyTask`, `futures._PyFuture`);
@@ -153,6 +156,13 @@ def after_import(module: ModuleType) -> None:
         tests.create_event_loop = lambda self: penstock.new_event_loop()
 
 
+def stay_out_of_debug_mode() -> None:
+    def set_up(self: Any) -> None:
+        self._asyncioRunner = asyncio.Runner(loop_factory=getattr(self, "loop_factory", None))
+
+    unittest.IsolatedAsyncioTestCase._setupAsyncioRunner = set_up  # type: ignore[attr-defined]
+
+
 def flatten(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
     for test in suite:
         if isinstance(test, unittest.TestSuite):
@@ -163,6 +173,9 @@ def flatten(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
 
 def main() -> None:
     loop, module_name, descriptor = sys.argv[1:]
+    if loop == "quick":
+        stay_out_of_debug_mode()
+        loop = "penstock"
     wanted: list[str] | None = json.load(sys.stdin)
     del sys.path[0]
     faulthandler.enable()
