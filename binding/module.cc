@@ -43,8 +43,8 @@ bool find_shut_down(State* state) noexcept {
     if (!import_if_there(state->queue_shut_down, "asyncio.queues", "QueueShutDown")) return false;
     if (state->queue_shut_down != nullptr) return true;
     state->queue_shut_down = PyErr_NewExceptionWithDoc(
-        "penstock.QueueShutDown",
-        "Raised when putting on to or getting from a shut-down Queue.", nullptr, nullptr);
+        "penstock.QueueShutDown", "Raised when putting on to or getting from a shut-down Queue.",
+        nullptr, nullptr);
     return state->queue_shut_down != nullptr;
 }
 
@@ -72,8 +72,7 @@ bool import_asyncio(State* state) noexcept {
         !import_into(state->queue_empty, "asyncio.queues", "QueueEmpty") ||
         !import_into(state->queue_full, "asyncio.queues", "QueueFull") ||
         !import_into(state->heappush, "heapq", "heappush") ||
-        !import_into(state->heappop, "heapq", "heappop") ||
-        !find_shut_down(state) ||
+        !import_into(state->heappop, "heapq", "heappop") || !find_shut_down(state) ||
         !import_into(state->get_running_loop, "_asyncio", "_get_running_loop") ||
         !import_into(state->register_task, "_asyncio", "_register_task"))
         return false;
@@ -132,7 +131,8 @@ bool add_types(PyObject* module, State* state) noexcept {
             return false;
     }
     return add_handle_types(module, state) && add_loop_type(module, state) &&
-           add_sleep_type(module, state) && add_wait_types(module, state) && add_queue_types(module, state) && add_coroutine_function_type(module, state) &&
+           add_sleep_type(module, state) && add_wait_types(module, state) &&
+           add_queue_types(module, state) && add_coroutine_function_type(module, state) &&
            add_transport_types(module, state);
 }
 
@@ -197,10 +197,11 @@ int traverse(PyObject* module, visitproc visit, void* arg) {
     State* state = state_of(module);
     if (state == nullptr) return 0;
     for (PyTypeObject* type :
-         {state->future, state->task, state->future_iter, state->handle, state->timer_handle,
-          state->loop, state->sleep, state->wait, state->waiters, state->queue_wait, state->queue_part, state->coroutine_function, state->transport, state->read_pipe,
-          state->write_pipe, state->datagram_transport, state->acceptor, state->tls_transport,
-          state->base_future, state->base_task})
+         {state->future,       state->task,          state->future_iter, state->handle,
+          state->timer_handle, state->loop,          state->sleep,       state->wait,
+          state->waiters,      state->queue_wait,    state->queue_part,  state->coroutine_function,
+          state->transport,    state->read_pipe,     state->write_pipe,  state->datagram_transport,
+          state->acceptor,     state->tls_transport, state->base_future, state->base_task})
         Py_VISIT(object(type));
     Py_VISIT(state->current_tasks);
     Py_VISIT(state->coroutine_types);
@@ -233,11 +234,16 @@ void free_module(void* pointer) {
     State* state = state_of(module);
     if (state == nullptr) return;
     delete std::exchange(state->tls, nullptr);
-    for (PyTypeObject** type :
-         {&state->future, &state->task, &state->future_iter, &state->handle, &state->timer_handle,
-          &state->loop, &state->sleep, &state->wait, &state->waiters, &state->queue_wait, &state->queue_part, &state->coroutine_function, &state->transport,
-          &state->read_pipe, &state->write_pipe, &state->datagram_transport, &state->acceptor,
-          &state->tls_transport, &state->base_future, &state->base_task})
+    for (PyTypeObject** type : {&state->future,       &state->task,
+                                &state->future_iter,  &state->handle,
+                                &state->timer_handle, &state->loop,
+                                &state->sleep,        &state->wait,
+                                &state->waiters,      &state->queue_wait,
+                                &state->queue_part,   &state->coroutine_function,
+                                &state->transport,    &state->read_pipe,
+                                &state->write_pipe,   &state->datagram_transport,
+                                &state->acceptor,     &state->tls_transport,
+                                &state->base_future,  &state->base_task})
         Py_CLEAR(*type);
     for (PyObject** kept : {&state->cancelled_error,
                             &state->invalid_state_error,

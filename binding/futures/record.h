@@ -17,8 +17,8 @@ enum class WaitKind : std::uint8_t {
     kTask,
     kSleep,
     kPrimitive,  // a Lock, an Event, a Queue …
-    kForeign,  // a future of another make
-    kNoRoom,   // nothing, but memory is out: `since` links it to who runs next
+    kForeign,    // a future of another make
+    kNoRoom,     // nothing, but memory is out: `since` links it to who runs next
 };
 
 // A place in Python code. No code where it could not be told.

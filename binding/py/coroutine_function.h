@@ -10,9 +10,9 @@ namespace penstock::py {
 using FastFunction = PyObject* (*)(PyObject* module, PyObject* const* args, Py_ssize_t count,
                                    PyObject* names);
 
-// `owner` is the class that it is a method of, or nullptr. A method is only called with instances of
-// it as args[0], and where `is_exact` or `count` (of all arguments, by position) say so only with
-// such: all other calls go to `original`.
+// `owner` is the class that it is a method of, or nullptr. A method is only called with instances
+// of it as args[0], and where `is_exact` or `count` (of all arguments, by position) say so only
+// with such: all other calls go to `original`.
 struct CoroutineFunctionOptions {
     PyTypeObject* owner = nullptr;
     bool is_exact = false;

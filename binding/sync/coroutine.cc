@@ -62,8 +62,7 @@ PySendResult am_send(PyObject* object_, PyObject* value, PyObject** result) {
             return settle(self, self->kind->begin(self, result));
         }
         case CoroutinePhase::kWoken:
-        case CoroutinePhase::kYielded:
-            return resume(self, Py_NewRef(Py_None), nullptr, result);
+        case CoroutinePhase::kYielded: return resume(self, Py_NewRef(Py_None), nullptr, result);
         case CoroutinePhase::kDelegated: return delegate(self, value, result);
         case CoroutinePhase::kRunning:
             PyErr_SetString(PyExc_ValueError, "coroutine already executing");

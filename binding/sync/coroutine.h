@@ -81,7 +81,8 @@ bool may_park(const Loop* running) noexcept;
 // The ways to suspend; what begin() and resume() return.
 PySendResult park(Coroutine* self, PyObject** result) noexcept;
 PySendResult give_way(Coroutine* self, PyObject** result) noexcept;
-PySendResult delegate_to(Coroutine* self, PyObject* iterator, PyObject** result) noexcept;  // steals
+PySendResult delegate_to(Coroutine* self, PyObject* iterator,
+                         PyObject** result) noexcept;  // steals
 // The ways to end.
 inline PySendResult end_with(PyObject* value, PyObject** result) noexcept {  // steals
     *result = value;

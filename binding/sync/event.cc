@@ -46,8 +46,7 @@ PyObject* is_set(PyObject* self, PyObject*) {
 
 PyObject* get_flag(PyObject* self, void*) { return is_set(self, nullptr); }
 
-constexpr CoroutineMethod coroutines[] = {{"wait", make_wait<kWait>},
-                                          {nullptr, nullptr}};
+constexpr CoroutineMethod coroutines[] = {{"wait", make_wait<kWait>}, {nullptr, nullptr}};
 
 PyMethodDef methods[] = {
     {"set", set, METH_NOARGS,
@@ -58,7 +57,7 @@ PyMethodDef methods[] = {
      "is_set($self)\n--\n\nReturn True if and only if the internal flag is true."},
     {nullptr, nullptr, 0, nullptr}};
 
-PyGetSetDef attributes[] = {{"_value", get_flag, nullptr, nullptr, nullptr},
+PyGetSetDef attributes[] = {{"_value", get_flag, set_number<&Waiters::value>, nullptr, nullptr},
                             {"_waiters", get_waiters, nullptr, nullptr, nullptr},
                             {"_loop", get_bound_loop, set_bound_loop, nullptr, nullptr},
                             {nullptr, nullptr, nullptr, nullptr, nullptr}};

@@ -57,8 +57,8 @@ PySendResult begin_exit(Coroutine* self, PyObject** result) noexcept {
     return release(as_wait(self)->waiters) ? end_with_none(result) : fail(result);
 }
 
-constexpr CoroutineKind kAcquire = wait_kind(
-    "acquire", "Lock.acquire", begin_acquire<Gives::kTrue>, resume_acquire<Gives::kTrue>);
+constexpr CoroutineKind kAcquire =
+    wait_kind("acquire", "Lock.acquire", begin_acquire<Gives::kTrue>, resume_acquire<Gives::kTrue>);
 constexpr CoroutineKind kEnter =
     wait_kind("__aenter__", "_ContextManagerMixin.__aenter__", begin_acquire<Gives::kNone>,
               resume_acquire<Gives::kNone>);
@@ -90,7 +90,7 @@ PyMethodDef methods[] = {
     {"locked", locked, METH_NOARGS, "locked($self)\n--\n\nReturn True if lock is acquired."},
     {nullptr, nullptr, 0, nullptr}};
 
-PyGetSetDef attributes[] = {{"_locked", get_locked, nullptr, nullptr, nullptr},
+PyGetSetDef attributes[] = {{"_locked", get_locked, set_number<&Waiters::value>, nullptr, nullptr},
                             {"_waiters", get_waiters, nullptr, nullptr, nullptr},
                             {"_loop", get_bound_loop, set_bound_loop, nullptr, nullptr},
                             {nullptr, nullptr, nullptr, nullptr, nullptr}};

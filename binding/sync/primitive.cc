@@ -8,7 +8,7 @@ namespace penstock::py {
 namespace {
 
 const PrimitiveMethods* const kAll[] = {&lock_methods, &event_methods, &semaphore_methods,
-                                          &bounded_semaphore_methods, &queue_methods};
+                                        &bounded_semaphore_methods, &queue_methods};
 
 const PrimitiveMethods* find_methods(const char* class_name) noexcept {
     for (const PrimitiveMethods* each : kAll)

@@ -25,7 +25,7 @@ inline PyObject* native_part(PyObject* primitive) noexcept {
 struct CoroutineMethod {
     const char* name;
     FastFunction function;
-    Py_ssize_t count = 1;  // of arguments, the object among them
+    Py_ssize_t count = 1;   // of arguments, the object among them
     bool is_exact = false;  // calls other methods, which a subclass may have overridden
 };
 

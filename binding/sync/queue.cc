@@ -170,8 +170,8 @@ PySendResult go_on_putting(Coroutine* self, PyObject** result) noexcept {
     }
     if (queue->order != Order::kCustom)
         return put_now(wait->primitive, queue, wait->item) ? end_with_none(result) : fail(result);
-    PyObject* put = PyObject_CallMethodOneArg(wait->primitive, self->state->str_put_nowait,
-                                              wait->item);
+    PyObject* put =
+        PyObject_CallMethodOneArg(wait->primitive, self->state->str_put_nowait, wait->item);
     return put != nullptr ? end_with(put, result) : fail(result);
 }
 
@@ -223,16 +223,15 @@ void clear_put(Coroutine* self) noexcept {
 
 constexpr CoroutineKind kGet = wait_kind("get", "Queue.get", go_on_getting,
                                          resume_wait<go_on_getting, is_empty_queue, getters>);
-constexpr CoroutineKind kPut = {
-    .name = "put",
-    .qualified_name = "Queue.put",
-    .wait_kind = WaitKind::kPrimitive,
-    .begin = go_on_putting,
-    .resume = resume_wait<go_on_putting, is_full, putters>,
-    .visit = visit_put,
-    .clear = clear_put,
-    .withdraw = nullptr,
-    .free = &State::free_puts};
+constexpr CoroutineKind kPut = {.name = "put",
+                                .qualified_name = "Queue.put",
+                                .wait_kind = WaitKind::kPrimitive,
+                                .begin = go_on_putting,
+                                .resume = resume_wait<go_on_putting, is_full, putters>,
+                                .visit = visit_put,
+                                .clear = clear_put,
+                                .withdraw = nullptr,
+                                .free = &State::free_puts};
 constexpr CoroutineKind kJoin = wait_kind("join", "Queue.join", begin_join, resume_join);
 
 PyObject* put(PyObject*, PyObject* const* args, Py_ssize_t count, PyObject* names) {
@@ -244,8 +243,7 @@ PyObject* put(PyObject*, PyObject* const* args, Py_ssize_t count, PyObject* name
     }
     Queue* queue = queue_of(args[0]);
     if (queue == nullptr) return nullptr;
-    auto* wait =
-        static_cast<QueueWait*>(new_wait(queue->state->queue_wait, args[0], queue, &kPut));
+    auto* wait = static_cast<QueueWait*>(new_wait(queue->state->queue_wait, args[0], queue, &kPut));
     if (wait == nullptr) return nullptr;
     wait->item = Py_NewRef(item);
     PyObject_GC_Track(object(wait));
@@ -263,6 +261,14 @@ PyObject* put_nowait(PyObject* self, PyObject* item) {
     Py_RETURN_NONE;
 }
 
+PyObject* get_items(PyObject* self, void*) {
+    Queue* queue = queue_of(self);
+    if (queue == nullptr) return nullptr;
+    if (queue->items != nullptr) return Py_NewRef(queue->items);
+    PyErr_SetString(PyExc_AttributeError, "_queue");
+    return nullptr;
+}
+
 PyObject* qsize(PyObject* self, PyObject*) {
     Queue* queue = queue_of(self);
     Py_ssize_t items = queue != nullptr ? size(queue) : -1;
@@ -270,9 +276,9 @@ PyObject* qsize(PyObject* self, PyObject*) {
 }
 
 PyObject* empty(PyObject* self, PyObject*) {
-    Queue* queue = queue_of(self);
-    Py_ssize_t items = queue != nullptr ? size(queue) : -1;
-    return items >= 0 ? PyBool_FromLong(items == 0) : nullptr;
+    Ref<> items = Ref<>::steal(get_items(self, nullptr));
+    int is_false = items ? PyObject_Not(items.get()) : -1;
+    return is_false >= 0 ? PyBool_FromLong(is_false) : nullptr;
 }
 
 PyObject* full(PyObject* self, PyObject*) {
@@ -319,14 +325,6 @@ PyObject* shut_down(PyObject* self, PyObject* const* args, Py_ssize_t count, PyO
     Py_RETURN_NONE;
 }
 
-PyObject* get_items(PyObject* self, void*) {
-    Queue* queue = queue_of(self);
-    if (queue == nullptr) return nullptr;
-    if (queue->items != nullptr) return Py_NewRef(queue->items);
-    PyErr_SetString(PyExc_AttributeError, "_queue");
-    return nullptr;
-}
-
 int set_items(PyObject* self, PyObject* items, void*) {
     Queue* queue = queue_of(self);
     if (queue == nullptr) return -1;
@@ -352,15 +350,20 @@ PyObject* get_unfinished(PyObject* self, void*) {
 
 int set_unfinished(PyObject* self, PyObject* value, void*) {
     Queue* queue = queue_of(self);
-    Py_ssize_t wanted = value != nullptr ? PyNumber_AsSsize_t(value, PyExc_OverflowError) : 0;
-    if (queue == nullptr || (wanted == -1 && PyErr_Occurred() != nullptr)) return -1;
-    queue->unfinished = wanted;
-    return 0;
+    return queue != nullptr && read_number(value, queue->unfinished) ? 0 : -1;
 }
 
 PyObject* get_is_shut_down(PyObject* self, void*) {
     Queue* queue = queue_of(self);
     return queue != nullptr ? PyBool_FromLong(queue->is_shut_down) : nullptr;
+}
+
+int set_is_shut_down(PyObject* self, PyObject* value, void*) {
+    Queue* queue = queue_of(self);
+    int is_true = queue != nullptr && value != nullptr ? PyObject_IsTrue(value) : -1;
+    if (is_true < 0) return -1;
+    queue->is_shut_down = is_true != 0;
+    return 0;
 }
 
 // How many items make a queue full, for any number that qsize() may be compared with; 0 for never.
@@ -437,10 +440,8 @@ PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("The native part of a queue
 PyType_Spec spec = {"penstock._core.QueuePart", sizeof(Queue), 0,
                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE, slots};
 
-constexpr CoroutineMethod coroutines[] = {{"get", make_wait<kGet>},
-                                          {"put", put, -1},
-                                          {"join", make_wait<kJoin>},
-                                          {nullptr, nullptr}};
+constexpr CoroutineMethod coroutines[] = {
+    {"get", make_wait<kGet>}, {"put", put, -1}, {"join", make_wait<kJoin>}, {nullptr, nullptr}};
 
 PyMethodDef methods[] = {
     {"get_nowait", get_nowait, METH_NOARGS,
@@ -470,7 +471,7 @@ PyGetSetDef attributes[] = {
     {"_getters", get_queue<getters>, nullptr, nullptr, nullptr},
     {"_putters", get_queue<putters>, nullptr, nullptr, nullptr},
     {"_unfinished_tasks", get_unfinished, set_unfinished, nullptr, nullptr},
-    {"_is_shutdown", get_is_shut_down, nullptr, nullptr, nullptr},
+    {"_is_shutdown", get_is_shut_down, set_is_shut_down, nullptr, nullptr},
     {"_loop", get_bound_loop, set_bound_loop, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 

@@ -58,9 +58,8 @@ PySendResult begin_exit(Coroutine* self, PyObject** result) noexcept {
 
 constexpr CoroutineKind kAcquire =
     wait_kind("acquire", "Semaphore.acquire", begin_acquire<true>, resume_acquire<true>);
-constexpr CoroutineKind kEnter =
-    wait_kind("__aenter__", "_ContextManagerMixin.__aenter__", begin_acquire<false>,
-              resume_acquire<false>);
+constexpr CoroutineKind kEnter = wait_kind("__aenter__", "_ContextManagerMixin.__aenter__",
+                                           begin_acquire<false>, resume_acquire<false>);
 constexpr CoroutineKind kExit =
     wait_kind("__aexit__", "_ContextManagerMixin.__aexit__", begin_exit, nullptr);
 
@@ -73,23 +72,6 @@ PyObject* release_method(PyObject* self, PyObject*) {
 PyObject* locked(PyObject* self, PyObject*) {
     Waiters* waiters = waiters_of(self);
     return waiters != nullptr ? PyBool_FromLong(is_locked(waiters)) : nullptr;
-}
-
-// `_value` and `_bound_value`.
-template <Py_ssize_t Waiters::*kField>
-PyObject* get_number(PyObject* self, void*) {
-    Waiters* waiters = waiters_of(self);
-    return waiters != nullptr ? PyLong_FromSsize_t(waiters->*kField) : nullptr;
-}
-
-template <Py_ssize_t Waiters::*kField>
-int set_number(PyObject* self, PyObject* value, void*) {
-    Waiters* waiters = waiters_of(self);
-    if (waiters == nullptr) return -1;
-    Py_ssize_t wanted = value != nullptr ? PyNumber_AsSsize_t(value, PyExc_OverflowError) : 0;
-    if (wanted == -1 && PyErr_Occurred() != nullptr) return -1;
-    waiters->*kField = wanted;
-    return 0;
 }
 
 constexpr CoroutineMethod coroutines[] = {{"acquire", make_wait<kAcquire>},
@@ -105,13 +87,12 @@ PyMethodDef methods[] = {
      "locked($self)\n--\n\nReturns True if semaphore cannot be acquired immediately."},
     {nullptr, nullptr, 0, nullptr}};
 
-PyGetSetDef attributes[] = {{"_value", get_number<&Waiters::value>, set_number<&Waiters::value>,
-                             nullptr, nullptr},
-                            {"_bound_value", get_number<&Waiters::bound>,
-                             set_number<&Waiters::bound>, nullptr, nullptr},
-                            {"_waiters", get_waiters, nullptr, nullptr, nullptr},
-                            {"_loop", get_bound_loop, set_bound_loop, nullptr, nullptr},
-                            {nullptr, nullptr, nullptr, nullptr, nullptr}};
+PyGetSetDef attributes[] = {
+    {"_value", get_number<&Waiters::value>, set_number<&Waiters::value>, nullptr, nullptr},
+    {"_bound_value", get_number<&Waiters::bound>, set_number<&Waiters::bound>, nullptr, nullptr},
+    {"_waiters", get_waiters, nullptr, nullptr, nullptr},
+    {"_loop", get_bound_loop, set_bound_loop, nullptr, nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 }  // namespace
 

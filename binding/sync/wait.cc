@@ -72,8 +72,7 @@ Ref<> find_running_loop(State* state) noexcept {
 }
 
 PySendResult wait_for_future(WaitLink& queue, Wait* wait, PyObject** result) noexcept {
-    Ref<> future =
-        Ref<>::steal(PyObject_CallMethod(wait->waiters->loop, "create_future", nullptr));
+    Ref<> future = Ref<>::steal(PyObject_CallMethod(wait->waiters->loop, "create_future", nullptr));
     if (!future) return fail(result);
     unaryfunc await = Py_TYPE(future.get())->tp_as_async != nullptr
                           ? Py_TYPE(future.get())->tp_as_async->am_await
@@ -164,8 +163,8 @@ void wake_wait(Wait* wait) noexcept {
     }
     Ref<> future = Ref<>::borrow(wait->future);
     PyObject* pending = take_exception();
-    Ref<> done = Ref<>::steal(
-        PyObject_CallMethodOneArg(future.get(), wait->state->str_set_result, Py_True));
+    Ref<> done =
+        Ref<>::steal(PyObject_CallMethodOneArg(future.get(), wait->state->str_set_result, Py_True));
     if (!done) PyErr_WriteUnraisable(future.get());
     if (pending != nullptr) raise_exception(pending);
 }
@@ -231,6 +230,17 @@ void clear_wait(Coroutine* self) noexcept {
     Py_CLEAR(wait->primitive);
     Py_CLEAR(wait->waiters);
     Py_CLEAR(wait->future);
+}
+
+bool read_number(PyObject* value, Py_ssize_t& number) noexcept {
+    if (value == nullptr) {
+        PyErr_SetString(PyExc_AttributeError, "it can't be deleted");
+        return false;
+    }
+    Py_ssize_t read = PyNumber_AsSsize_t(value, PyExc_OverflowError);
+    if (read == -1 && PyErr_Occurred() != nullptr) return false;
+    number = read;
+    return true;
 }
 
 PyObject* get_waiters(PyObject* primitive, void*) {

@@ -100,6 +100,22 @@ PyObject* make_wait(PyObject*, PyObject* const* args, Py_ssize_t, PyObject*) {
     return object(wait);
 }
 
+// Reads a number, or a truth, that Python code sets a private attribute to: false with an exception
+// set where it is none.
+bool read_number(PyObject* value, Py_ssize_t& number) noexcept;
+
+// `_value` and its like.
+template <Py_ssize_t Waiters::*kField>
+PyObject* get_number(PyObject* primitive, void*) {
+    Waiters* waiters = waiters_of(primitive);
+    return waiters != nullptr ? PyLong_FromSsize_t(waiters->*kField) : nullptr;
+}
+template <Py_ssize_t Waiters::*kField>
+int set_number(PyObject* primitive, PyObject* value, void*) {
+    Waiters* waiters = waiters_of(primitive);
+    return waiters != nullptr && read_number(value, waiters->*kField) ? 0 : -1;
+}
+
 // `_waiters` and `_loop`, which are private in asyncio and yet looked at.
 PyObject* get_waiters(PyObject* primitive, void*);
 PyObject* get_bound_loop(PyObject* primitive, void*);

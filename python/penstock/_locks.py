@@ -10,7 +10,7 @@ import asyncio.locks
 from typing import Any
 
 from . import _core
-from ._twin import Twin
+from ._twin import Twin, get_state, set_state
 
 
 @_core.furnish
@@ -21,6 +21,13 @@ class Lock(asyncio.locks.Lock, metaclass=Twin):
     def __init__(self) -> None:
         self._native = _core.Waiters()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return get_state(self, "_locked", "_loop")
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._native = _core.Waiters()
+        set_state(self, state)
+
 
 @_core.furnish
 class Event(asyncio.locks.Event, metaclass=Twin):
@@ -29,6 +36,13 @@ class Event(asyncio.locks.Event, metaclass=Twin):
 
     def __init__(self) -> None:
         self._native = _core.Waiters()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return get_state(self, "_value", "_loop")
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._native = _core.Waiters()
+        set_state(self, state)
 
 
 @_core.furnish
@@ -42,6 +56,13 @@ class Semaphore(asyncio.locks.Semaphore, metaclass=Twin):
             raise ValueError("Semaphore initial value must be >= 0")
         self._native = _core.Waiters()
         self._value = value
+
+    def __getstate__(self) -> dict[str, Any]:
+        return get_state(self, "_value", "_bound_value", "_loop")
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._native = _core.Waiters()
+        set_state(self, state)
 
 
 @_core.furnish

@@ -7,9 +7,10 @@ import collections
 from typing import Any
 
 from . import _core
-from ._twin import Twin
+from ._twin import Twin, get_state, set_state
 
 QueueShutDown = _core.QueueShutDown
+
 
 @_core.furnish
 class Queue(asyncio.queues.Queue, metaclass=Twin):
@@ -24,6 +25,15 @@ class Queue(asyncio.queues.Queue, metaclass=Twin):
         else:
             self._native = _core.QueuePart(_orders.get(type(self), "custom"), maxsize)
             self._init(maxsize)
+
+    def __getstate__(self) -> dict[str, Any]:
+        names = ("maxsize", "_queue", "_unfinished_tasks", "_is_shutdown", "_loop")
+        return get_state(self, *names)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        order = "fifo" if type(self) is Queue else _orders.get(type(self), "custom")
+        self._native = _core.QueuePart(order, state["maxsize"])
+        set_state(self, {name: state[name] for name in state if name != "maxsize"})
 
     def _format(self) -> str:
         shown = f"maxsize={self.maxsize!r}"

@@ -28,3 +28,19 @@ class Twin(type):
         return super().__subclasscheck__(subclass) or (
             cls in _stock and issubclass(subclass, _stock[cls])
         )
+
+
+def get_state(primitive: Any, *names: str) -> dict[str, Any]:
+    """What copy and pickle take of a primitive: its dict, and these of its native attributes.
+
+    Raises TypeError where tasks wait for it, whose futures asyncio's couldn't take along either.
+    """
+    queues = ("_waiters", "_getters", "_putters")
+    if any(getattr(primitive, queue, None) for queue in queues):
+        raise TypeError(f"cannot copy or pickle {primitive!r}: tasks wait for it")
+    return {**primitive.__dict__, **{name: getattr(primitive, name) for name in names}}
+
+
+def set_state(primitive: Any, state: dict[str, Any]) -> None:
+    for name, value in state.items():
+        setattr(primitive, name, value)
