@@ -139,6 +139,31 @@ def native_sleep(_, tracer):
     return made
 
 
+def wait_for_a_lock(loop, tracer):
+    async def wait():
+        await tracer.lock.acquire()
+        await tracer.lock.acquire()
+
+    tracer.lock = penstock.Lock()
+    made = loop.create_task(wait())
+    made._log_destroy_pending = False
+    loop.run_until_complete(asyncio.sleep(0))
+    made.tracer = tracer.lock.tracer = tracer
+    return made
+
+
+def putter(loop, tracer):
+    async def put():
+        await tracer.queue.put(tracer)
+        await tracer.queue.put(tracer)
+
+    tracer.queue = penstock.Queue(1)
+    made = loop.create_task(put())
+    made._log_destroy_pending = False
+    loop.run_until_complete(asyncio.sleep(0))
+    return made
+
+
 MAKERS = [
     future,
     future_with_callback,
@@ -155,6 +180,8 @@ MAKERS = [
     timer_handle,
     sleep,
     native_sleep,
+    wait_for_a_lock,
+    putter,
 ]
 
 
@@ -350,7 +377,7 @@ def test_every_type_is_among_them():
         tracer.__dict__.clear()
         del loop, tracer, made, kinds
     # sleep() is one, which test_a_module_of_its_own_and_all_its_types looks for.
-    assert NATIVE - seen == {"CoroutineFunction"}
+    assert NATIVE - seen == {"CoroutineFunction", "QueueShutDown"}
 
 
 @pytest.mark.parametrize("fill", FILLS)
