@@ -85,11 +85,12 @@ PyObject* send(PyObject* self, PyObject* value) {
     return sent == PYGEN_RETURN ? stop_with(result) : nullptr;
 }
 
-// A parked wait ends early.
-void withdraw(Coroutine* self, CoroutinePhase phase) noexcept {
+// A parked wait ends early. The task that waited is the caller's to let go, once the coroutine has
+// come to rest: with it may go what awaits us, and close us.
+Ref<Task> withdraw(Coroutine* self, CoroutinePhase phase) noexcept {
     if (self->phase != CoroutinePhase::kParked) {
         self->phase = phase;
-        return;
+        return {};
     }
     self->phase = phase;
     Ref<Task> task = Ref<Task>::steal(std::exchange(self->task, nullptr));
@@ -97,6 +98,7 @@ void withdraw(Coroutine* self, CoroutinePhase phase) noexcept {
         Loop* loop = task ? native_loop(task.get()) : running_loop(self->state);
         if (loop != nullptr) self->kind->withdraw(self, loop);
     }
+    return task;
 }
 
 // Throws `exception`, taken over, where the coroutine stands.
@@ -113,9 +115,10 @@ PySendResult throw_here(Coroutine* self, PyObject* exception, PyObject** result)
             Py_DECREF(exception);
             PyErr_SetString(PyExc_ValueError, "coroutine already executing");
             return fail(result);
-        default:
-            withdraw(self, CoroutinePhase::kRunning);
+        default: {
+            Ref<Task> waited = withdraw(self, CoroutinePhase::kRunning);
             return resume(self, nullptr, exception, result);
+        }
     }
 }
 
@@ -204,8 +207,7 @@ PyObject* cancel(PyObject* object_, PyObject* const* args, Py_ssize_t count, PyO
     if (self->phase != CoroutinePhase::kParked) Py_RETURN_FALSE;
     PyObject* message = count + keyword_count(names) > 0 ? args[0] : Py_None;
     Py_XSETREF(self->cancel_message, Py_NewRef(message));
-    Ref<Task> task = Ref<Task>::borrow(self->task);
-    withdraw(self, CoroutinePhase::kCancelled);
+    Ref<Task> task = withdraw(self, CoroutinePhase::kCancelled);
     Loop* loop = task ? native_loop(task.get()) : nullptr;
     if (loop != nullptr) {
         task->record.waker = current_task_id(loop);

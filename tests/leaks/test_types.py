@@ -202,7 +202,8 @@ def natives():
 
 
 # What was cancelled keeps its exception, whose traceback refers to it in turn from 3.13 on.
-IN_CYCLES = (task_that_waits, task_cancelled)
+# A lock holds who waits for it.
+IN_CYCLES = (task_that_waits, task_cancelled, wait_for_a_lock, putter)
 
 
 @pytest.mark.parametrize("make", [make for make in MAKERS if make not in IN_CYCLES])
