@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio.queues
 import collections
-from typing import Any
+from typing import Any, TypeVar
 
 from . import _core
 from ._twin import Twin, get_state, set_state
+
+_T = TypeVar("_T")
 
 QueueShutDown = _core.QueueShutDown
 
 
 @_core.furnish
-class Queue(asyncio.queues.Queue, metaclass=Twin):
+class Queue(asyncio.queues.Queue[_T], metaclass=Twin):
     __doc__ = asyncio.queues.Queue.__doc__
     __slots__ = ("_native",)
     _queue: Any
+    _is_shutdown: bool
+    _unfinished_tasks: int
 
-    def __init__(self, maxsize: float = 0) -> None:
+    def __init__(self, maxsize: Any = 0) -> None:
         if type(self) is Queue:
             self._native = _core.QueuePart("fifo", maxsize)
             self._queue = collections.deque()
@@ -49,7 +53,7 @@ class Queue(asyncio.queues.Queue, metaclass=Twin):
         return shown
 
 
-class PriorityQueue(Queue, asyncio.queues.PriorityQueue, metaclass=Twin):
+class PriorityQueue(Queue[Any], asyncio.queues.PriorityQueue[Any], metaclass=Twin):
     __doc__ = asyncio.queues.PriorityQueue.__doc__
     __slots__ = ()
     _init = asyncio.queues.PriorityQueue._init
@@ -57,7 +61,7 @@ class PriorityQueue(Queue, asyncio.queues.PriorityQueue, metaclass=Twin):
     _get = asyncio.queues.PriorityQueue._get
 
 
-class LifoQueue(Queue, asyncio.queues.LifoQueue, metaclass=Twin):
+class LifoQueue(Queue[_T], asyncio.queues.LifoQueue[_T], metaclass=Twin):
     __doc__ = asyncio.queues.LifoQueue.__doc__
     __slots__ = ()
     _init = asyncio.queues.LifoQueue._init
