@@ -25,15 +25,12 @@ PySendResult settle(Coroutine* self, PySendResult sent) noexcept {
 
 PySendResult resume(Coroutine* self, PyObject* value, PyObject* thrown,
                     PyObject** result) noexcept {
-    // Whoever is woken up on the way may hold the last reference to us.
-    Ref<> held = Ref<>::borrow(object(self));
     self->phase = CoroutinePhase::kRunning;
     return settle(self, self->kind->resume(self, value, thrown, result));
 }
 
 // Sends `value` to what the coroutine delegates to.
 PySendResult delegate(Coroutine* self, PyObject* value, PyObject** result) noexcept {
-    Ref<> held = Ref<>::borrow(object(self));
     Ref<> inner = Ref<>::borrow(self->inner);
     self->phase = CoroutinePhase::kRunning;
     PySendResult sent = PyIter_Send(inner.get(), value, result);
@@ -47,6 +44,7 @@ PySendResult delegate(Coroutine* self, PyObject* value, PyObject** result) noexc
     return resume(self, ended, nullptr, result);
 }
 
+// Whoever calls it, or another method, holds a reference until it returns.
 PySendResult am_send(PyObject* object_, PyObject* value, PyObject** result) {
     Coroutine* self = as_coroutine(object_);
     *result = nullptr;
@@ -57,7 +55,6 @@ PySendResult am_send(PyObject* object_, PyObject* value, PyObject** result) {
                                 "can't send non-None value to a just-started coroutine");
                 return PYGEN_ERROR;
             }
-            Ref<> held = Ref<>::borrow(object_);
             self->phase = CoroutinePhase::kRunning;
             return settle(self, self->kind->begin(self, result));
         }
@@ -143,7 +140,6 @@ PyObject* close_inner(Coroutine* self, PyObject* exception) noexcept {
 
 PySendResult throw_exception(Coroutine* self, PyObject* exception, PyObject** result) noexcept {
     if (self->phase != CoroutinePhase::kDelegated) return throw_here(self, exception, result);
-    Ref<> held = Ref<>::borrow(object(self));
     self->phase = CoroutinePhase::kRunning;
     if (PyErr_GivenExceptionMatches(exception, PyExc_GeneratorExit))
         return resume(self, nullptr, close_inner(self, exception), result);
