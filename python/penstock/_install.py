@@ -1,4 +1,4 @@
-"""install() and uninstall(): asyncio's own names for the loop, Task, Future, sleep and create_task.
+"""install() and uninstall(): asyncio's own names for the loop, its tasks, locks and queues.
 
 With Task goes `asyncio.eager_task_factory` (3.12+), which is bound to the class it makes.
 
@@ -71,7 +71,8 @@ class _SelectorEventLoop(metaclass=_SelectorEventLoopMeta):
 
 
 def install() -> None:
-    """Let asyncio's names for the event loop, Task, Future, sleep and create_task mean penstock's.
+    """Let asyncio's names mean penstock's: the event loop, Task, Future, sleep, create_task, queues,
+    locks, Event and the semaphores.
 
     With them go `asyncio.EventLoop`, `eager_task_factory`, and `SelectorEventLoop` where it is
     called without a selector. A policy of the program's that makes other loops is replaced; one
