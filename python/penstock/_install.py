@@ -71,8 +71,10 @@ class _SelectorEventLoop(metaclass=_SelectorEventLoopMeta):
 
 
 def install() -> None:
-    """Let asyncio's names mean penstock's: the event loop, Task, Future, sleep, create_task, queues,
-    locks, Event and the semaphores.
+    """Let asyncio's names for the loop, tasks, locks and queues mean penstock's.
+
+    These are Task, Future, sleep, create_task, Lock, Event, Semaphore, BoundedSemaphore, Queue,
+    PriorityQueue and LifoQueue.
 
     With them go `asyncio.EventLoop`, `eager_task_factory`, and `SelectorEventLoop` where it is
     called without a selector. A policy of the program's that makes other loops is replaced; one

@@ -15,7 +15,8 @@ from ._twin import Twin, get_state, set_state
 
 @_core.furnish
 class Lock(asyncio.locks.Lock, metaclass=Twin):
-    __doc__ = asyncio.locks.Lock.__doc__
+    """asyncio.Lock: a mutex for tasks, first come first served."""
+
     __slots__ = ("_native",)
 
     def __init__(self) -> None:
@@ -31,7 +32,8 @@ class Lock(asyncio.locks.Lock, metaclass=Twin):
 
 @_core.furnish
 class Event(asyncio.locks.Event, metaclass=Twin):
-    __doc__ = asyncio.locks.Event.__doc__
+    """asyncio.Event: a flag that tasks wait for."""
+
     __slots__ = ("_native",)
 
     def __init__(self) -> None:
@@ -47,7 +49,11 @@ class Event(asyncio.locks.Event, metaclass=Twin):
 
 @_core.furnish
 class Semaphore(asyncio.locks.Semaphore, metaclass=Twin):
-    __doc__ = asyncio.locks.Semaphore.__doc__
+    """asyncio.Semaphore: so many may be inside at once, first come first served.
+
+    Raises ValueError where `value` is negative.
+    """
+
     __slots__ = ("_native",)
     _value: Any
 
@@ -67,7 +73,8 @@ class Semaphore(asyncio.locks.Semaphore, metaclass=Twin):
 
 @_core.furnish
 class BoundedSemaphore(Semaphore, asyncio.locks.BoundedSemaphore, metaclass=Twin):
-    __doc__ = asyncio.locks.BoundedSemaphore.__doc__
+    """asyncio.BoundedSemaphore: a semaphore that can't be released more often than acquired."""
+
     __slots__ = ()
     _bound_value: Any
 

@@ -16,7 +16,11 @@ QueueShutDown = _core.QueueShutDown
 
 @_core.furnish
 class Queue(asyncio.queues.Queue[_T], metaclass=Twin):
-    __doc__ = asyncio.queues.Queue.__doc__
+    """asyncio.Queue: items from task to task, first in first out.
+
+    A `maxsize` above 0 is how many items it takes before put() waits.
+    """
+
     __slots__ = ("_native",)
     _queue: Any
     _is_shutdown: bool
@@ -54,7 +58,8 @@ class Queue(asyncio.queues.Queue[_T], metaclass=Twin):
 
 
 class PriorityQueue(Queue[Any], asyncio.queues.PriorityQueue[Any], metaclass=Twin):
-    __doc__ = asyncio.queues.PriorityQueue.__doc__
+    """asyncio.PriorityQueue: the lowest item comes out first."""
+
     __slots__ = ()
     _init = asyncio.queues.PriorityQueue._init
     _put = asyncio.queues.PriorityQueue._put
@@ -62,7 +67,8 @@ class PriorityQueue(Queue[Any], asyncio.queues.PriorityQueue[Any], metaclass=Twi
 
 
 class LifoQueue(Queue[_T], asyncio.queues.LifoQueue[_T], metaclass=Twin):
-    __doc__ = asyncio.queues.LifoQueue.__doc__
+    """asyncio.LifoQueue: the last item comes out first."""
+
     __slots__ = ()
     _init = asyncio.queues.LifoQueue._init
     _put = asyncio.queues.LifoQueue._put
