@@ -41,7 +41,7 @@ BUSY = """
         address = server.sockets[0].getsockname()
         while turns:
             turns -= 1
-            await asyncio.gather(talk(address), asyncio.sleep(0.001), asyncio.to_thread(sum, [1]))
+            await asyncio.gather(talk(address), asyncio.sleep(0.001))
             await loop.getaddrinfo("127.0.0.1", 80)
             await asyncio.gather(*[asyncio.sleep(0) for _ in range(100)])
             time.sleep(0.001)
@@ -74,13 +74,13 @@ PROGRAMS = {
         loop.run_until_complete(task)
     except asyncio.CancelledError:
         pass
-    loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
     """,
 }
 
+# asyncio is no oracle here: on CPython 3.14 it was seen to hang, after two SIGINTs too. It looks up
+# in threads of an executor, which the programs do without.
 LAUNCHERS = {
-    "python": [],
     "penstock run": ["-m", "penstock", "run"],
     "runner": [],
 }
@@ -88,8 +88,6 @@ LAUNCHERS = {
 
 @pytest.fixture(params=LAUNCHERS)
 def command(request, tmp_path):
-    if request.param == "python" and request.config.getoption("--loop") == "penstock":
-        pytest.skip("the oracle")
     path = tmp_path / "program.py"
 
     def command(program):
