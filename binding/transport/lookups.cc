@@ -86,12 +86,18 @@ PyObject* Lookups::resolve(AddressQuery query) noexcept {
         }
         std::uint64_t number = next_number_++;
         auto question = std::make_unique<Question>(this, number, std::move(query));
-        waiting_.emplace(number, future.get());
-        if (!submit(std::move(question))) {
+        waiting_[number] = nullptr;
+        bool is_asked = false;
+        try {
+            is_asked = submit(std::move(question));
+        } catch (const std::bad_alloc&) {
+            PyErr_NoMemory();
+        }
+        if (!is_asked) {
             waiting_.erase(number);
             return nullptr;
         }
-        Py_INCREF(future.get());
+        waiting_[number] = Py_NewRef(future.get());
     } catch (const std::bad_alloc&) {
         return PyErr_NoMemory();
     }

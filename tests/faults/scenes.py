@@ -855,6 +855,8 @@ async def a_process(short):
             process = await asyncio.create_subprocess_exec(
                 "cat", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
             )
+            if process.stdin is None:  # its protocol, which was reported, had no room
+                raise MemoryError
             output, _ = await process.communicate(b"x" * 1000)
             short.expect(output == b"x" * 1000 and await process.wait() == 0)
     finally:
