@@ -11,8 +11,8 @@ ROOT = Path(__file__).parent.parent
 
 # pip's build backend, in an interpreter that passes for another.
 BUILD = """
-import sys, sysconfig
-sysconfig.get_config_vars()  # while it is still known where they are
+import shutil, subprocess, sys, sysconfig, tempfile  # while they are of the true platform
+sysconfig.get_config_vars()
 {disguise}
 from scikit_build_core.build import build_wheel
 build_wheel({folder!r})
