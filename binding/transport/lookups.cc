@@ -86,32 +86,30 @@ PyObject* Lookups::resolve(AddressQuery query) noexcept {
         }
         std::uint64_t number = next_number_++;
         auto question = std::make_unique<Question>(this, number, std::move(query));
-        waiting_[number] = nullptr;
-        bool is_asked = false;
-        try {
-            is_asked = submit(std::move(question));
-        } catch (const std::bad_alloc&) {
-            PyErr_NoMemory();
-        }
-        if (!is_asked) {
+        waiting_.emplace(number, future.get());
+        if (!submit(std::move(question))) {
             waiting_.erase(number);
             return nullptr;
         }
-        waiting_[number] = Py_NewRef(future.get());
+        Py_INCREF(future.get());
     } catch (const std::bad_alloc&) {
         return PyErr_NoMemory();
     }
     return future.release();
 }
 
-bool Lookups::submit(std::unique_ptr<Question> question) {
-    if (resolver_ == nullptr) {
-        Reactor* reactor = loop_->reactor;
-        resolver_ = std::make_unique<Resolver>([reactor](std::unique_ptr<Lookup> lookup) {
-            reactor->post(static_cast<Question*>(lookup.release())->letter);
-        });
+bool Lookups::submit(std::unique_ptr<Question> question) noexcept {
+    int error = -ENOMEM;
+    try {
+        if (resolver_ == nullptr) {
+            Reactor* reactor = loop_->reactor;
+            resolver_ = std::make_unique<Resolver>([reactor](std::unique_ptr<Lookup> lookup) {
+                reactor->post(static_cast<Question*>(lookup.release())->letter);
+            });
+        }
+        error = resolver_->submit(std::move(question));
+    } catch (const std::bad_alloc&) {
     }
-    int error = resolver_->submit(std::move(question));
     if (error == 0) return true;
     if (error == -ENOMEM)
         PyErr_NoMemory();

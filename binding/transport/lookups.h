@@ -28,7 +28,7 @@ private:
     class Question;
 
     void answer(std::uint64_t number, const AddressAnswer& answer) noexcept;
-    bool submit(std::unique_ptr<Question> question);  // false with an exception set
+    bool submit(std::unique_ptr<Question> question) noexcept;  // false with an exception set
 
     Loop* loop_;
     std::unordered_map<std::uint64_t, PyObject*> waiting_;
