@@ -1,5 +1,4 @@
 // asyncio.Event: `value` is its flag.
-#include "py/ref.h"
 #include "sync/primitive.h"
 #include "sync/wait.h"
 

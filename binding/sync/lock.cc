@@ -1,25 +1,22 @@
 // asyncio.Lock: `value` says whether it is locked.
-#include "py/ref.h"
 #include "sync/primitive.h"
 #include "sync/wait.h"
 
 namespace penstock::py {
 namespace {
 
-enum class Gives { kTrue, kNone };  // what acquire() returns, and what `async with` binds
-
-template <Gives kGives>
+template <bool kGivesTrue>
 PySendResult acquired(Waiters* waiters, PyObject** result) noexcept {
     waiters->value = 1;
-    return end_with(Py_NewRef(kGives == Gives::kTrue ? Py_True : Py_None), result);
+    return end_with(Py_NewRef(kGivesTrue ? Py_True : Py_None), result);
 }
 
 // First come, first served: jumping the queue where all in it were cancelled is an optimisation.
-template <Gives kGives>
+template <bool kGivesTrue>
 PySendResult begin_acquire(Coroutine* self, PyObject** result) noexcept {
     Wait* wait = as_wait(self);
     if (!wait->waiters->value && are_all_cancelled(wait->waiters->queue))
-        return acquired<kGives>(wait->waiters, result);
+        return acquired<kGivesTrue>(wait->waiters, result);
     return wait_in(wait->waiters->queue, wait, result);
 }
 
@@ -29,14 +26,14 @@ void wake_first(Waiters* waiters) noexcept {
     if (is_pending(first)) wake_wait(first);
 }
 
-template <Gives kGives>
+template <bool kGivesTrue>
 PySendResult resume_acquire(Coroutine* self, PyObject* value, PyObject* thrown,
                             PyObject** result) noexcept {
     Wait* wait = as_wait(self);
     leave_queue(wait);
     if (thrown == nullptr) [[likely]] {
         Py_DECREF(value);
-        return acquired<kGives>(wait->waiters, result);
+        return acquired<kGivesTrue>(wait->waiters, result);
     }
     if (PyErr_GivenExceptionMatches(thrown, self->state->cancelled_error) && !wait->waiters->value)
         wake_first(wait->waiters);
@@ -53,23 +50,12 @@ bool release(Waiters* waiters) noexcept {
     return true;
 }
 
-PySendResult begin_exit(Coroutine* self, PyObject** result) noexcept {
-    return release(as_wait(self)->waiters) ? end_with_none(result) : fail(result);
-}
-
 constexpr CoroutineKind kAcquire =
-    wait_kind("acquire", "Lock.acquire", begin_acquire<Gives::kTrue>, resume_acquire<Gives::kTrue>);
-constexpr CoroutineKind kEnter =
-    wait_kind("__aenter__", "_ContextManagerMixin.__aenter__", begin_acquire<Gives::kNone>,
-              resume_acquire<Gives::kNone>);
+    wait_kind("acquire", "Lock.acquire", begin_acquire<true>, resume_acquire<true>);
+constexpr CoroutineKind kEnter = wait_kind("__aenter__", "_ContextManagerMixin.__aenter__",
+                                           begin_acquire<false>, resume_acquire<false>);
 constexpr CoroutineKind kExit =
-    wait_kind("__aexit__", "_ContextManagerMixin.__aexit__", begin_exit, nullptr);
-
-PyObject* release_method(PyObject* self, PyObject*) {
-    Waiters* waiters = waiters_of(self);
-    if (waiters == nullptr || !release(waiters)) return nullptr;
-    Py_RETURN_NONE;
-}
+    wait_kind("__aexit__", "_ContextManagerMixin.__aexit__", begin_exit<release>, nullptr);
 
 PyObject* locked(PyObject* self, PyObject*) {
     Waiters* waiters = waiters_of(self);
@@ -84,7 +70,7 @@ constexpr CoroutineMethod coroutines[] = {{"acquire", make_wait<kAcquire>},
                                           {nullptr, nullptr}};
 
 PyMethodDef methods[] = {
-    {"release", release_method, METH_NOARGS,
+    {"release", release_method<release>, METH_NOARGS,
      "release($self)\n--\n\nRelease a lock: if others wait for it, one of them goes on.\n\n"
      "Raises RuntimeError where it is not locked."},
     {"locked", locked, METH_NOARGS, "locked($self)\n--\n\nReturn True if lock is acquired."},

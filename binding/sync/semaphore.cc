@@ -1,6 +1,5 @@
 // asyncio.Semaphore: `value` is how often it may be acquired at once. What happens where an
 // acquire() is cancelled is as CPython 3.13 has mended it, on all versions.
-#include "py/ref.h"
 #include "sync/primitive.h"
 #include "sync/wait.h"
 
@@ -52,22 +51,12 @@ bool release(Waiters* waiters) noexcept {
     return true;
 }
 
-PySendResult begin_exit(Coroutine* self, PyObject** result) noexcept {
-    return release(as_wait(self)->waiters) ? end_with_none(result) : fail(result);
-}
-
 constexpr CoroutineKind kAcquire =
     wait_kind("acquire", "Semaphore.acquire", begin_acquire<true>, resume_acquire<true>);
 constexpr CoroutineKind kEnter = wait_kind("__aenter__", "_ContextManagerMixin.__aenter__",
                                            begin_acquire<false>, resume_acquire<false>);
 constexpr CoroutineKind kExit =
-    wait_kind("__aexit__", "_ContextManagerMixin.__aexit__", begin_exit, nullptr);
-
-PyObject* release_method(PyObject* self, PyObject*) {
-    Waiters* waiters = waiters_of(self);
-    if (waiters == nullptr || !release(waiters)) return nullptr;
-    Py_RETURN_NONE;
-}
+    wait_kind("__aexit__", "_ContextManagerMixin.__aexit__", begin_exit<release>, nullptr);
 
 PyObject* locked(PyObject* self, PyObject*) {
     Waiters* waiters = waiters_of(self);
@@ -80,7 +69,7 @@ constexpr CoroutineMethod coroutines[] = {{"acquire", make_wait<kAcquire>},
                                           {nullptr, nullptr}};
 
 PyMethodDef methods[] = {
-    {"release", release_method, METH_NOARGS,
+    {"release", release_method<release>, METH_NOARGS,
      "release($self)\n--\n\nRelease a semaphore, incrementing the internal counter by one.\n\n"
      "Where a task waits for it, that goes on."},
     {"locked", locked, METH_NOARGS,

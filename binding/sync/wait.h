@@ -100,6 +100,19 @@ PyObject* make_wait(PyObject*, PyObject* const* args, Py_ssize_t, PyObject*) {
     return object(wait);
 }
 
+// release() and `__aexit__` of a primitive that `kRelease(waiters)` releases; it is false with an
+// exception set where that can't be.
+template <auto kRelease>
+PyObject* release_method(PyObject* primitive, PyObject*) {
+    Waiters* waiters = waiters_of(primitive);
+    if (waiters == nullptr || !kRelease(waiters)) return nullptr;
+    Py_RETURN_NONE;
+}
+template <auto kRelease>
+PySendResult begin_exit(Coroutine* self, PyObject** result) noexcept {
+    return kRelease(as_wait(self)->waiters) ? end_with_none(result) : fail(result);
+}
+
 // Reads a number, or a truth, that Python code sets a private attribute to: false with an exception
 // set where it is none.
 bool read_number(PyObject* value, Py_ssize_t& number) noexcept;

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio.queues
-import collections
 from typing import Any, TypeVar
 
 from . import _core
@@ -27,20 +26,15 @@ class Queue(asyncio.queues.Queue[_T], metaclass=Twin):
     _unfinished_tasks: int
 
     def __init__(self, maxsize: Any = 0) -> None:
-        if type(self) is Queue:
-            self._native = _core.QueuePart("fifo", maxsize)
-            self._queue = collections.deque()
-        else:
-            self._native = _core.QueuePart(_orders.get(type(self), "custom"), maxsize)
-            self._init(maxsize)
+        self._native = _core.QueuePart(_orders.get(type(self), "custom"), maxsize)
+        self._init(maxsize)
 
     def __getstate__(self) -> dict[str, Any]:
         names = ("maxsize", "_queue", "_unfinished_tasks", "_is_shutdown", "_loop")
         return get_state(self, *names)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        order = "fifo" if type(self) is Queue else _orders.get(type(self), "custom")
-        self._native = _core.QueuePart(order, state["maxsize"])
+        self._native = _core.QueuePart(_orders.get(type(self), "custom"), state["maxsize"])
         set_state(self, {name: state[name] for name in state if name != "maxsize"})
 
     def _format(self) -> str:
@@ -75,4 +69,4 @@ class LifoQueue(Queue[_T], asyncio.queues.LifoQueue[_T], metaclass=Twin):
     _get = asyncio.queues.LifoQueue._get
 
 
-_orders: dict[type, str] = {PriorityQueue: "priority", LifoQueue: "lifo"}
+_orders: dict[type, str] = {Queue: "fifo", PriorityQueue: "priority", LifoQueue: "lifo"}
