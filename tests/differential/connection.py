@@ -7,30 +7,17 @@ received is told as all that the peer has written, or not all of it. A play is k
 
 import asyncio
 import contextlib
-import functools
 import random
 import socket
-import ssl
 from collections.abc import Callable
 from typing import Any
 
-import trustme
+from tests.certificates import contexts
 
 STEPS = 14  # of a play, at most
 SILENCE = 40  # turns in which nothing is told: then nothing will be
 FLOOD = 2_000_000  # more than the buffers of two sockets hold
 PATTERN = random.Random(0).randbytes(4099)
-
-
-@functools.cache
-def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A client's and a server's."""
-    authority = trustme.CA()
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(server)
-    return client, server
 
 
 def pattern(offset: int, size: int) -> bytes:

@@ -11,7 +11,9 @@ import zlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from .connection import FLOOD, SILENCE, contexts, pattern
+from tests.certificates import contexts
+
+from .connection import FLOOD, SILENCE, pattern
 
 STEPS = 20  # of a play, at most
 LIMIT = 1000  # of a reader, over twice of which its transport is paused

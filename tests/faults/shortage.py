@@ -13,16 +13,14 @@ import os
 import random
 import subprocess
 import sys
-import tempfile
 import traceback
-from functools import cache
 from pathlib import Path
 
 import penstock
 
 from tests.descriptors import open_fds
 from tests.faults.scenes import SCENES, SHORT
-from tests.faults.sweep import compiler
+from tests.faults.sweep import library
 
 HERE = Path(__file__).parent
 SEED = 20240607
@@ -262,20 +260,8 @@ def try_all(name, samples, first):
 # ---- and in the one that starts it --------------------------------------------------------------
 
 
-@cache
-def library():
-    """Its folder goes when this process ends."""
-    folder = tempfile.TemporaryDirectory(prefix="penstock-shortage-")
-    built = Path(folder.name) / "shortage.so"
-    options = ["-std=c++17", "-O1", "-shared", "-fPIC", "-o", str(built)]
-    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-    command = [compiler(), *options, str(HERE / "shortage.cc"), "-ldl"]
-    subprocess.run(command, check=True, env=environment)
-    return built, folder
-
-
 def worker(name, samples, first):
-    built = str(library()[0])
+    built, _ = library("shortage")
     environment = dict(os.environ, PENSTOCK_SHORTAGE=built, PYTHONFAULTHANDLER="1")
     environment["LD_PRELOAD"] = " ".join([built, os.environ.get("LD_PRELOAD", "")])
     options = os.environ.get("ASAN_OPTIONS", "")

@@ -86,19 +86,19 @@ def compiler():
 
 
 @cache
-def seam():
-    """The library that makes calls fail; its folder goes when this process ends."""
-    folder = tempfile.TemporaryDirectory(prefix="penstock-seam-")
-    library = Path(folder.name) / "seam.so"
-    options = ["-std=c++17", "-O1", "-shared", "-fPIC", "-o", str(library)]
-    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-    command = [compiler(), *options, str(HERE / "seam.cc"), "-ldl"]
+def library(name):
+    """The path of a library to preload, made of `name`.cc, and its folder: this process' own."""
+    folder = tempfile.TemporaryDirectory(prefix=f"penstock-{name}-")
+    built = str(Path(folder.name) / f"{name}.so")
+    options = ["-std=c++17", "-O1", "-shared", "-fPIC", "-o", built]
+    environment = {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"}
+    command = [compiler(), *options, str(HERE / f"{name}.cc"), "-ldl"]
     subprocess.run(command, check=True, env=environment)
-    return library, folder
+    return built, folder
 
 
 def run(program, fault=None, counts=None):
-    environment = dict(os.environ, LD_PRELOAD=str(seam()[0]), PYTHONFAULTHANDLER="1")
+    environment = dict(os.environ, LD_PRELOAD=library("seam")[0], PYTHONFAULTHANDLER="1")
     if sanitizer := os.environ.get("LD_PRELOAD"):
         # Behind the seam, which else would take its interceptors for the callers.
         environment["LD_PRELOAD"] += " " + sanitizer

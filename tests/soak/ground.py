@@ -12,7 +12,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import trustme
+from tests.certificates import contexts
 
 MORE_THAN_FITS = 1 << 20  # into the buffers of a socket and of a transport
 EXECUTOR_THREADS = 4
@@ -77,11 +77,7 @@ class Ground:
         self.closed.bind(("127.0.0.1", 0))
 
     def _prepare_tls(self) -> None:
-        authority = trustme.CA()
-        self.server_tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        authority.issue_cert("localhost").configure_cert(self.server_tls)
-        self.client_tls = ssl.create_default_context()
-        authority.configure_trust(self.client_tls)
+        self.client_tls, self.server_tls = contexts()
         self.distrustful_tls = ssl.create_default_context()
 
     def _prepare_executor(self) -> None:

@@ -2,27 +2,14 @@
 
 import asyncio
 import contextlib
-import functools
 import socket
-import ssl
 import threading
 
-import trustme
+from tests.certificates import contexts
 
 from ..scenario import scenario
 from ..stage import MORE_THAN_FITS
 from .connections import close
-
-
-@functools.cache
-def contexts():
-    """A client's and a server's, which trust each other."""
-    authority = trustme.CA()
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(server)
-    return client, server
 
 
 def in_thread(stage, sock, converse):
