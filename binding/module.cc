@@ -14,10 +14,17 @@
 #include "py/coroutine_function.h"
 #include "py/outermost.h"
 #include "py/types.h"
+#include "streams/reader.h"
+#include "sync/coroutine_iter.h"
+#include "sync/gather.h"
 #include "sync/primitive.h"
 #include "sync/sleep.h"
+#include "sync/task_group.h"
+#include "sync/timeout.h"
 #include "sync/wait.h"
+#include "sync/wait_for.h"
 #include "transport/methods.h"
+#include "transport/sock_call.h"
 #include "transport/tls_library.h"
 
 namespace penstock::py {
@@ -35,6 +42,22 @@ bool import_if_there(PyObject*& slot, const char* module, const char* name) noex
     if (import_into(slot, module, name)) return true;
     if (!PyErr_ExceptionMatches(PyExc_AttributeError)) return false;
     PyErr_Clear();
+    return true;
+}
+
+// The function behind a method of `type`, where it is called as `flags` says.
+PyCFunction function_of(PyObject* type, const char* name, int flags) noexcept {
+    Ref<> found = Ref<>::steal(PyObject_GetAttrString(type, name));
+    if (!found) PyErr_Clear();
+    if (!found || !Py_IS_TYPE(found.get(), &PyMethodDescr_Type)) return nullptr;
+    const PyMethodDef* method = reinterpret_cast<PyMethodDescrObject*>(found.get())->d_method;
+    return method->ml_flags == flags ? method->ml_meth : nullptr;
+}
+
+bool find_deque(State* state) noexcept {
+    if (!import_into(state->deque, "collections", "deque")) return false;
+    state->deque_append = function_of(state->deque, "append", METH_O);
+    state->deque_popleft = function_of(state->deque, "popleft", METH_NOARGS);
     return true;
 }
 
@@ -69,10 +92,20 @@ bool import_asyncio(State* state) noexcept {
         !import_into(state->abstract_handle, "asyncio.events", "Handle") ||
         !import_into(state->abstract_timer_handle, "asyncio.events", "TimerHandle") ||
         !import_into(state->stock_sleep, "asyncio.tasks", "sleep") ||
+        !import_into(state->stock_gather, "asyncio.tasks", "gather") ||
+        !import_into(state->stock_wait_for, "asyncio.tasks", "wait_for") ||
+        !import_into(state->stock_cancel_and_wait, "asyncio.tasks", "_cancel_and_wait") ||
+        !import_into(state->stock_timeout, "asyncio.timeouts", "timeout") ||
+        !import_into(state->stock_timeout_at, "asyncio.timeouts", "timeout_at") ||
+        !import_into(state->stock_timeout_class, "asyncio.timeouts", "Timeout") ||
+        !import_into(state->stock_group, "asyncio.taskgroups", "TaskGroup") ||
         !import_into(state->queue_empty, "asyncio.queues", "QueueEmpty") ||
         !import_into(state->queue_full, "asyncio.queues", "QueueFull") ||
+        !import_into(state->incomplete_read_error, "asyncio.exceptions", "IncompleteReadError") ||
+        !import_into(state->limit_overrun_error, "asyncio.exceptions", "LimitOverrunError") ||
         !import_into(state->heappush, "heapq", "heappush") ||
-        !import_into(state->heappop, "heapq", "heappop") || !find_shut_down(state) ||
+        !import_into(state->heappop, "heapq", "heappop") || !find_deque(state) ||
+        !find_shut_down(state) ||
         !import_into(state->get_running_loop, "_asyncio", "_get_running_loop") ||
         !import_into(state->register_task, "_asyncio", "_register_task"))
         return false;
@@ -98,8 +131,10 @@ bool intern_names(State* state) noexcept {
     Py_SETREF(state->str_throw_, PyUnicode_InternFromString("throw"));
     if (state->str_throw_ == nullptr) return false;
     state->context_keyword = PyTuple_Pack(1, state->str_context);
+    state->newline = PyBytes_FromStringAndSize("\n", 1);
     state->coroutine_types = PySet_New(nullptr);
-    return state->context_keyword != nullptr && state->coroutine_types != nullptr;
+    return state->context_keyword != nullptr && state->newline != nullptr &&
+           state->coroutine_types != nullptr;
 }
 
 bool remember_empty_vars(State* state) noexcept {
@@ -108,14 +143,6 @@ bool remember_empty_vars(State* state) noexcept {
     if (!context) return false;
     state->empty_vars = Py_NewRef(reinterpret_cast<ContextObject*>(context.get())->vars);
     return true;
-}
-
-// Instances of ours come from free lists, which can't renew CPython 3.14's inline values. A dict
-// of their own costs nothing until somebody sets an attribute.
-void without_inline_values([[maybe_unused]] PyTypeObject* type) noexcept {
-#if PY_VERSION_HEX >= 0x030E0000
-    type->tp_flags &= ~static_cast<unsigned long>(Py_TPFLAGS_INLINE_VALUES);
-#endif
 }
 
 bool add_types(PyObject* module, State* state) noexcept {
@@ -131,14 +158,25 @@ bool add_types(PyObject* module, State* state) noexcept {
             return false;
     }
     return add_handle_types(module, state) && add_loop_type(module, state) &&
-           add_sleep_type(module, state) && add_wait_types(module, state) &&
-           add_queue_types(module, state) && add_coroutine_function_type(module, state) &&
-           add_transport_types(module, state);
+           add_coroutine_iter_type(module, state) && add_sleep_type(module, state) &&
+           add_wait_types(module, state) && add_queue_types(module, state) &&
+           add_stream_types(module, state) && add_sock_call_type(module, state) &&
+           add_gather(module, state) && add_task_group_types(module, state) &&
+           add_coroutine_function_type(module, state) && add_timeout_types(module, state) &&
+           add_wait_for_type(module, state) && add_transport_types(module, state);
+}
+
+bool add_stand_in(PyObject* module, const char* name, FastFunction function,
+                  PyObject* original) noexcept {
+    Ref<> made = Ref<>::steal(new_coroutine_function(state_of(module), function, original));
+    return made && PyModule_AddObjectRef(module, name, made.get()) == 0;
 }
 
 bool add_functions(PyObject* module, State* state) noexcept {
-    Ref<> sleep = Ref<>::steal(new_coroutine_function(state, sleep_function, state->stock_sleep));
-    return sleep && PyModule_AddObjectRef(module, "sleep", sleep.get()) == 0 &&
+    return add_stand_in(module, "sleep", sleep_function, state->stock_sleep) &&
+           add_stand_in(module, "wait_for", wait_for_function, state->stock_wait_for) &&
+           add_stand_in(module, "timeout", timeout_function, state->stock_timeout) &&
+           add_stand_in(module, "timeout_at", timeout_at_function, state->stock_timeout_at) &&
            PyModule_AddObjectRef(module, "QueueShutDown", state->queue_shut_down) == 0;
 }
 
@@ -193,18 +231,53 @@ int execute(PyObject* module) {
     return done ? 0 : -1;
 }
 
+// Its own types, and the two that they derive from.
+constexpr PyTypeObject* State::*kTypes[] = {&State::future,
+                                            &State::task,
+                                            &State::future_iter,
+                                            &State::handle,
+                                            &State::timer_handle,
+                                            &State::loop,
+                                            &State::sleep,
+                                            &State::wait,
+                                            &State::waiters,
+                                            &State::sock_call,
+                                            &State::reader,
+                                            &State::reader_protocol_part,
+                                            &State::writer_part,
+                                            &State::read,
+                                            &State::drain,
+                                            &State::queue_wait,
+                                            &State::queue_part,
+                                            &State::done_callback,
+                                            &State::gathering,
+                                            &State::group_part,
+                                            &State::coroutine_function,
+                                            &State::coroutine_iter,
+                                            &State::timeout,
+                                            &State::timeout_step,
+                                            &State::wait_for,
+                                            &State::transport,
+                                            &State::read_pipe,
+                                            &State::write_pipe,
+                                            &State::datagram_transport,
+                                            &State::acceptor,
+                                            &State::tls_transport,
+                                            &State::base_future,
+                                            &State::base_task};
+
 int traverse(PyObject* module, visitproc visit, void* arg) {
     State* state = state_of(module);
     if (state == nullptr) return 0;
-    for (PyTypeObject* type :
-         {state->future,       state->task,          state->future_iter, state->handle,
-          state->timer_handle, state->loop,          state->sleep,       state->wait,
-          state->waiters,      state->queue_wait,    state->queue_part,  state->coroutine_function,
-          state->transport,    state->read_pipe,     state->write_pipe,  state->datagram_transport,
-          state->acceptor,     state->tls_transport, state->base_future, state->base_task})
-        Py_VISIT(object(type));
+    for (PyTypeObject* State::*type : kTypes) Py_VISIT(object(state->*type));
+    Py_VISIT(object(state->stream_reader));
+    Py_VISIT(object(state->stream_writer));
+    Py_VISIT(object(state->stream_reader_protocol));
     Py_VISIT(state->current_tasks);
     Py_VISIT(state->coroutine_types);
+    Py_VISIT(state->python_sock_recv);
+    Py_VISIT(state->python_sock_recv_into);
+    Py_VISIT(state->python_sock_sendall);
     Py_VISIT(state->stop_iteration);
     return 0;
 }
@@ -222,6 +295,18 @@ int clear(PyObject* module) {
     state->free_sleeps.clear(PyObject_GC_Del);
     state->free_waits.clear(PyObject_GC_Del);
     state->free_puts.clear(PyObject_GC_Del);
+    state->free_timeout_steps.clear(PyObject_GC_Del);
+    state->free_wait_fors.clear(PyObject_GC_Del);
+    state->free_timeouts.clear(PyObject_GC_Del);
+    state->free_reads.clear(PyObject_GC_Del);
+    state->free_sock_calls.clear(PyObject_GC_Del);
+    state->free_drains.clear(PyObject_GC_Del);
+    Py_CLEAR(state->stream_reader);
+    Py_CLEAR(state->stream_writer);
+    Py_CLEAR(state->python_sock_recv);
+    Py_CLEAR(state->python_sock_recv_into);
+    Py_CLEAR(state->python_sock_sendall);
+    Py_CLEAR(state->stream_reader_protocol);
     Py_CLEAR(state->stop_iteration);
     Py_CLEAR(state->coroutine_types);
     return 0;
@@ -234,17 +319,7 @@ void free_module(void* pointer) {
     State* state = state_of(module);
     if (state == nullptr) return;
     delete std::exchange(state->tls, nullptr);
-    for (PyTypeObject** type : {&state->future,       &state->task,
-                                &state->future_iter,  &state->handle,
-                                &state->timer_handle, &state->loop,
-                                &state->sleep,        &state->wait,
-                                &state->waiters,      &state->queue_wait,
-                                &state->queue_part,   &state->coroutine_function,
-                                &state->transport,    &state->read_pipe,
-                                &state->write_pipe,   &state->datagram_transport,
-                                &state->acceptor,     &state->tls_transport,
-                                &state->base_future,  &state->base_task})
-        Py_CLEAR(*type);
+    for (PyTypeObject* State::*type : kTypes) Py_CLEAR(state->*type);
     for (PyObject** kept : {&state->cancelled_error,
                             &state->invalid_state_error,
                             &state->iscoroutine,
@@ -255,9 +330,29 @@ void free_module(void* pointer) {
                             &state->abstract_handle,
                             &state->abstract_timer_handle,
                             &state->stock_sleep,
+                            &state->stock_gather,
+                            &state->gather_callback,
+                            &state->stock_wait_for,
+                            &state->stock_cancel_and_wait,
+                            &state->stock_timeout,
+                            &state->stock_timeout_at,
+                            &state->stock_timeout_class,
+                            &state->stock_timeout_enter,
+                            &state->stock_timeout_exit,
+                            &state->stock_timeout_reschedule,
+                            &state->stock_timeout_expires,
+                            &state->timeout_created,
+                            &state->timeout_entered,
+                            &state->timeout_exited,
+                            &state->stock_group,
+                            &state->group_callback,
                             &state->queue_empty,
                             &state->queue_full,
                             &state->queue_shut_down,
+                            &state->incomplete_read_error,
+                            &state->limit_overrun_error,
+                            &state->newline,
+                            &state->deque,
                             &state->heappush,
                             &state->heappop,
                             &state->buffered_protocol,
@@ -284,8 +379,18 @@ PyMethodDef functions[] = {
                "Schedule the execution of a coroutine object in a spawn task.\n\n"
                "Return a Task object. Raises RuntimeError where no loop runs (see "
                "asyncio.create_task).")},
+    {"gather", method(gather), kFast,
+     PyDoc_STR(
+         "gather($module, /, *coros_or_futures, return_exceptions=False)\n--\n\n"
+         "Return a future aggregating results from the given coroutines/futures.\n\n"
+         "Its result is the list of theirs, in the order of the arguments. Where\n"
+         "`return_exceptions` is false, the first exception is its own at once; else exceptions\n"
+         "are results like others. Cancelling it cancels all that are not done (see\n"
+         "asyncio.gather).")},
     {"adopt_hot_methods", adopt_hot_methods, METH_O,
      "Class decorator: a subclass of Loop calls its hot methods directly."},
+    {"adopt_sock_methods", adopt_sock_methods, METH_O,
+     "Class decorator: the sock_* methods of a loop are native."},
     {"call_outermost", method(call_outermost), METH_FASTCALL,
      "function(*args), which finds no frames above its own."},
     {"furnish", furnish, METH_O,

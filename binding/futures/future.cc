@@ -8,6 +8,7 @@
 #include "py/stop_iteration.h"
 #include "py/trashcan.h"
 #include "py/types.h"
+#include "sync/done_callback.h"
 
 namespace penstock::py {
 namespace {
@@ -22,9 +23,16 @@ void fire(Loop* loop, BaseFuture* future, PyObject* callback, PyObject* context)
         Py_XDECREF(context);
         return;
     }
+    if (Py_TYPE(callback) == loop->state->done_callback &&
+        push_done_child(loop, as_done_callback(callback), object(future))) {
+        Py_DECREF(callback);
+        Py_XDECREF(context);
+        return;
+    }
     PyObject* args[] = {object(future)};
     if (loop->reactor != nullptr) {
         Handle* handle = new_handle(loop, callback, args, 1, context);
+        if (handle != nullptr && !loop->is_running) track(handle);
         if (handle == nullptr || !loop->reactor->try_push(make_word(WordKind::kHandle, handle)))
             [[unlikely]] {
             if (handle != nullptr) PyErr_NoMemory();
@@ -156,6 +164,11 @@ PyObject* new_future(Loop* loop) noexcept {
     return made;
 }
 
+Ref<> create_future(PyObject* loop) noexcept {
+    Ref<> asked = Ref<>::borrow(loop != nullptr ? loop : Py_None);
+    return Ref<>::steal(PyObject_CallMethod(asked.get(), "create_future", nullptr));
+}
+
 void fire_callbacks(Loop* loop, BaseFuture* future) noexcept {
     PyObject* callback = std::exchange(future->callback0, nullptr);
     if (callback != nullptr) fire(loop, future, callback, std::exchange(future->context0, nullptr));
@@ -236,18 +249,22 @@ bool add_waiter(Loop* loop, BaseFuture* future, Task* task) noexcept {
         push_task(loop, task);
         return true;
     }
+    return add_native_callback(future, object(task));
+}
+
+bool add_native_callback(BaseFuture* future, PyObject* callback) noexcept {
     // The context must not be NULL: `_callbacks` and add_done_callback() of the base read it.
     if (future->callback0 == nullptr && future->callbacks == nullptr) [[likely]] {
-        future->callback0 = object(task);
+        future->callback0 = callback;
         future->context0 = Py_NewRef(Py_None);
         return true;
     }
-    Ref<> pair = Ref<>::steal(PyTuple_Pack(2, object(task), Py_None));
+    Ref<> pair = Ref<>::steal(PyTuple_Pack(2, callback, Py_None));
     if (!pair) return false;
     if (future->callbacks == nullptr) future->callbacks = PyList_New(0);
     if (future->callbacks == nullptr || PyList_Append(future->callbacks, pair.get()) < 0)
         return false;
-    Py_DECREF(object(task));
+    Py_DECREF(callback);
     return true;
 }
 
@@ -258,7 +275,9 @@ void raise_cancelled(const State* state, BaseFuture* future) noexcept {
         exception = has_message ? PyObject_CallOneArg(state->cancelled_error, future->cancel_msg)
                                 : PyObject_CallNoArgs(state->cancelled_error);
     }
-    if (exception != nullptr) raise_exception(exception);
+    if (exception == nullptr) return;
+    PyErr_SetObject(object(Py_TYPE(exception)), exception);
+    Py_DECREF(exception);
 }
 
 PyObject* future_result(const State* state, BaseFuture* future) noexcept {
@@ -275,15 +294,13 @@ PyObject* future_result(const State* state, BaseFuture* future) noexcept {
         return nullptr;
     }
     future->log_tb = 0;
-    PyObject* exception = Py_NewRef(future->exception);
+    Ref<> exception = Ref<>::borrow(future->exception);
     // Each result() starts the traceback where the exception was set, not where it was last raised.
     PyObject* traceback = future->exception_tb != nullptr ? future->exception_tb : Py_None;
-    if (PyException_SetTraceback(exception, traceback) < 0) {
-        Py_DECREF(exception);
-        return nullptr;
-    }
+    if (PyException_SetTraceback(exception.get(), traceback) < 0) return nullptr;
     Py_CLEAR(future->exception_tb);
-    raise_exception(exception);
+    // Its context is what is handled now.
+    PyErr_SetObject(object(Py_TYPE(exception.get())), exception.get());
     return nullptr;
 }
 

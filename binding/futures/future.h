@@ -3,18 +3,22 @@
 #pragma once
 
 #include "futures/layout.h"
+#include "py/ref.h"
 #include "py/state.h"
 
 namespace penstock::py {
 
 // A pending future of `loop`, which is native and plain.
 PyObject* new_future(Loop* loop) noexcept;
+// What `loop`, of any make, has for its create_future(). nullptr stands for a loop that is gone:
+// an exception is set then, as wherever the method raises.
+Ref<> create_future(PyObject* loop) noexcept;
 
-// Exactly one of the four types whose layout we know.
+// Exactly one of the types whose layout we know.
 inline bool is_known_future(const State* state, PyObject* candidate) noexcept {
     PyTypeObject* type = Py_TYPE(candidate);
     return type == state->future || type == state->task || type == state->base_future ||
-           type == state->base_task;
+           type == state->base_task || type == state->gathering;
 }
 
 // A Task of ours or of a subclass that has not made it callable in another way.
@@ -47,6 +51,11 @@ bool is_pending(const State* state, PyObject* future) noexcept;
 // `task` (its reference is taken over) wakes when `future` is done. False with MemoryError set: the
 // reference is still the caller's.
 bool add_waiter(Loop* loop, BaseFuture* future, Task* task) noexcept;
+
+// `callback`, a waiting task or a DoneCallback (its reference is taken over), is told when
+// `future`, which is pending, is done. False with MemoryError set: the reference is still the
+// caller's.
+bool add_native_callback(BaseFuture* future, PyObject* callback) noexcept;
 
 // A new reference to the result, or nullptr with what the future raises.
 PyObject* future_result(const State* state, BaseFuture* future) noexcept;

@@ -3,7 +3,7 @@
 // them with objects in known states at import, every field that we touch; where anything
 // differs, stock Task and Future are used.
 //
-// Native fields follow behind the base's own.
+// Native fields follow behind the base's own, but for one in a gap of the base's.
 #pragma once
 
 #include "futures/record.h"
@@ -56,13 +56,16 @@ struct ListNode {  // as CPython's llist_node
     ListNode* prev;
 };
 
-// In one struct, since the bit fields of both parts share a word.
+// In one struct, since the bit fields of both parts share a word. `spawn_offset` is ours, and a
+// part of Task::record: it lies where the base has only padding, so that a task is not 8 bytes
+// longer.
 struct BaseTask {
     PENSTOCK_FUTURE_HEAD
 #if PY_VERSION_HEX >= 0x030D0000
     unsigned must_cancel : 1;
     unsigned log_destroy_pending : 1;
     int cancels_requested;
+    std::int32_t spawn_offset;
     PyObject *waiter, *coro, *name, *context;
 #if PY_VERSION_HEX >= 0x030E0000
     ListNode node;
@@ -72,6 +75,7 @@ struct BaseTask {
     int must_cancel;
     int log_destroy_pending;
     int cancels_requested;
+    std::int32_t spawn_offset;
 #endif
 };
 
@@ -93,7 +97,11 @@ struct Task : BaseTask {
     TaskRecord record;
 };
 
-static_assert(sizeof(TaskRecord) <= 96);
+static_assert(sizeof(TaskRecord) == 48);
+#if PY_VERSION_HEX < 0x030D0000
+// With the 16 bytes that the collector puts before it, pymalloc's class of 272.
+static_assert(sizeof(Task) == 256);
+#endif
 
 inline Loop* native_loop(const Task* task) noexcept {
     return object(task->native) == task->loop ? task->native : nullptr;

@@ -16,6 +16,8 @@ const char* name_of(WaitKind kind) noexcept {
         case WaitKind::kTask: return "task";
         case WaitKind::kSleep: return "sleep";
         case WaitKind::kPrimitive: return "primitive";
+        case WaitKind::kStream: return "stream";
+        case WaitKind::kSocket: return "socket";
         case WaitKind::kForeign: return "foreign future";
         default: return nullptr;
     }
@@ -43,10 +45,10 @@ PyObject* cancellation_or_none(const Cancellation* cancellation) noexcept {
 
 }  // namespace
 
-void record_spawn_site(const State* state, TaskRecord& record, PyThreadState* thread) noexcept {
+void record_spawn_site(const State* state, Task* task, PyThreadState* thread) noexcept {
     Site site = calling_site(state, thread);
-    record.spawn_code = site.code;
-    record.spawn_offset = site.offset;
+    task->record.spawn_code = site.code;
+    task->spawn_offset = site.offset;
 }
 
 void record_cancellation(const State* state, TaskRecord& record, std::uint64_t canceller,
@@ -83,7 +85,7 @@ PyObject* task_record(PyObject* module, PyObject* candidate) {
     return Py_BuildValue(
         "{s:K,s:N,s:O,s:i,s:z,s:O,s:N,s:N,s:N}", "id", static_cast<unsigned long long>(record.id),
         "parent", id_or_none(record.parent), "spawn_code", or_none(record.spawn_code),
-        "spawn_offset", static_cast<int>(record.spawn_offset), "wait_kind",
+        "spawn_offset", static_cast<int>(task->spawn_offset), "wait_kind",
         name_of(record.wait_kind), "waits_for", or_none(task->waiter), "since",
         waits ? PyFloat_FromDouble(static_cast<double>(record.since) / 1e9) : Py_NewRef(Py_None),
         "woken_by", id_or_none(record.waker), "cancelled",

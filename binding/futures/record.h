@@ -10,6 +10,7 @@
 namespace penstock::py {
 
 struct State;
+struct Task;
 
 enum class WaitKind : std::uint8_t {
     kNothing,  // runs, or is in the ready queue
@@ -17,8 +18,10 @@ enum class WaitKind : std::uint8_t {
     kTask,
     kSleep,
     kPrimitive,  // a Lock, an Event, a Queue …
-    kForeign,    // a future of another make
-    kNoRoom,     // nothing, but memory is out: `since` links it to who runs next
+    kStream,
+    kSocket,
+    kForeign,  // a future of another make
+    kNoRoom,   // nothing, but memory is out: `since` links it to who runs next
 };
 
 // A place in Python code. No code where it could not be told.
@@ -35,19 +38,19 @@ struct Cancellation {
     Site site;
 };
 
+// Task::spawn_offset belongs to it: with spawn_code it is a Site.
 struct TaskRecord {
-    std::uint64_t id;            // counts all tasks of the interpreter; also the N of "Task-N"
+    std::uint64_t id : 56;       // counts all tasks of the interpreter; also the N of "Task-N"
+    WaitKind wait_kind;          // what it waits for, in the last byte of that word
     std::uint64_t parent;        // the task that made it, 0 for none
     std::uint64_t waker;         // the task that woke it last, 0 for a callback or the loop
     Cancellation* cancellation;  // nullptr where it was never cancelled, as most
-    PyObject* spawn_code;        // a Site, whose padding holds what it waits for
-    std::int32_t spawn_offset;
-    WaitKind wait_kind;
+    PyObject* spawn_code;
     std::int64_t since;  // when the wait began: the turn's time, in ns of CLOCK_MONOTONIC
 };
 
 // `thread` is the calling one.
-void record_spawn_site(const State* state, TaskRecord& record, PyThreadState* thread) noexcept;
+void record_spawn_site(const State* state, Task* task, PyThreadState* thread) noexcept;
 // The last one counts. Where memory is out, none does.
 void record_cancellation(const State* state, TaskRecord& record, std::uint64_t canceller,
                          PyObject* message) noexcept;

@@ -34,7 +34,7 @@ bool fill(Loop* loop, Task* task, PyObject* coro, PyObject* name, PyObject* cont
     task->record.id = ++state->tasks_made;
     task->record.parent = current_task_id(loop);
     PyThreadState* thread = current_thread(loop);
-    record_spawn_site(state, task->record, thread);
+    record_spawn_site(state, task, thread);
     if (context != nullptr && context != Py_None) {
         task->context = Py_NewRef(context);
     } else {

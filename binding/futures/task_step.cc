@@ -55,6 +55,10 @@ PySendResult throw_into(Loop* loop, PyObject* coro, PyObject* exception,
     if (*result != nullptr) return PYGEN_NEXT;
     if (!PyErr_ExceptionMatches(PyExc_StopIteration)) return PYGEN_ERROR;
     PyObject* stop = take_exception();
+    if (!PyErr_GivenExceptionMatches(stop, PyExc_StopIteration)) [[unlikely]] {
+        raise_exception(stop);  // on 3.11 it is made only now: there was no memory for it
+        return PYGEN_ERROR;
+    }
     *result = Py_NewRef(reinterpret_cast<PyStopIterationObject*>(stop)->value);
     Py_DECREF(stop);
     return PYGEN_RETURN;
@@ -271,7 +275,11 @@ void step_task(Loop* loop, Task* task) noexcept {
     if (task->waiter != nullptr || task->must_cancel) thrown = outcome_of_wait(loop, task);
     task->record.wait_kind = WaitKind::kNothing;
     loop->stepping = task;
-    set_current_task(loop, object(task));
+    // Else it would go on as if it were no task.
+    if (!set_current_task(loop, object(task)) && thrown == nullptr) [[unlikely]] {
+        PyErr_NoMemory();
+        thrown = take_exception();
+    }
     PyObject* yielded = nullptr;
     PySendResult sent = PYGEN_ERROR;
     bool is_bare = task->vars != nullptr;

@@ -55,6 +55,7 @@ PyObject* loop_watch_child(PyObject* self, PyObject* const* args, Py_ssize_t cou
         Ref<Handle>::steal(new_handle(loop, args[1], args + 2, count - 2, nullptr));
     // Last: __index__() may have closed it.
     if (!handle || !check_open(loop)) return nullptr;
+    track(handle.get());
     if (loop->children == nullptr) loop->children = new (std::nothrow) Children(loop);
     if (loop->children == nullptr) return PyErr_NoMemory();
     if (!loop->children->watch(static_cast<pid_t>(pid), handle.release())) return nullptr;

@@ -15,14 +15,6 @@ double monotonic_seconds() noexcept {
 
 }  // namespace
 
-bool has_our_clock(Loop* loop) noexcept {
-    PyObject* name = loop->state->str_time;
-    if (loop->dict != nullptr && PyDict_GetItemWithError(loop->dict, name) != nullptr) return false;
-    PyObject* found = _PyType_Lookup(Py_TYPE(object(loop)), name);
-    return found != nullptr && Py_IS_TYPE(found, &PyMethodDescr_Type) &&
-           reinterpret_cast<PyMethodDescrObject*>(found)->d_method->ml_meth == loop_time;
-}
-
 TimePoint time_point(double seconds) noexcept {
     // 292 years and all that does not fit are for ever; what is not a number is due at once, as
     // a comparison with it would have it in asyncio. Half the range below zero is left free, so

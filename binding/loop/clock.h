@@ -9,9 +9,6 @@
 
 namespace penstock::py {
 
-// Whether time() is ours, in the class and in the instance.
-bool has_our_clock(Loop* loop) noexcept;
-
 // A time of loop.time() as the timers have it.
 TimePoint time_point(double seconds) noexcept;
 

@@ -14,8 +14,9 @@ PyAPI_FUNC(int) _PyDict_DelItem_KnownHash(PyObject*, PyObject*, Py_hash_t);
 
 namespace penstock::py {
 
-void write_current_task(Loop* loop, PyObject* task) noexcept {
+bool write_current_task(Loop* loop, PyObject* task) noexcept {
     State* state = loop->state;
+    bool is_written = true;
     PyObject* pending = has_exception(current_thread(loop)) ? take_exception() : nullptr;
 #if PY_VERSION_HEX >= 0x030E0000
     if (state->running_task_offset > 0) {
@@ -29,11 +30,15 @@ void write_current_task(Loop* loop, PyObject* task) noexcept {
             task != nullptr
                 ? _PyDict_SetItem_KnownHash(state->current_tasks, object(loop), task, loop->hash)
                 : _PyDict_DelItem_KnownHash(state->current_tasks, object(loop), loop->hash);
-        if (error < 0) PyErr_Clear();  // KeyError: somebody has left for us
+        if (error < 0) {
+            PyErr_Clear();  // KeyError: somebody has left for us
+            is_written = task == nullptr;
+        }
     }
 #endif
-    loop->entered = task;
+    loop->entered = is_written ? task : nullptr;
     if (pending != nullptr) raise_exception(pending);
+    return is_written;
 }
 
 Ref<> read_current_task(Loop* loop) noexcept {

@@ -7,10 +7,44 @@
 
 #include "futures/future.h"
 #include "py/arguments.h"
+#include "sync/coroutine.h"
 #include "transport/network.h"
 #include "transport/pipe_transport.h"
 
 namespace penstock::py {
+
+namespace {
+
+bool is_over(const State* state, PyObject* waiter) noexcept {
+    return is_native_coroutine(waiter) ? is_wait_over(as_coroutine(waiter))
+                                       : !is_pending(state, waiter);
+}
+
+void go_on(Loop* loop, PyObject* waiter) noexcept {
+    if (is_native_coroutine(waiter))
+        wake(as_coroutine(waiter));
+    else
+        complete_with_none(loop, waiter);
+}
+
+// Those of `waiters`, which may be nullptr, that were not cancelled meanwhile. False with
+// MemoryError.
+bool append_waiting(const State* state, PyObject* waiters, PyObject* list) noexcept {
+    if (waiters == nullptr) return true;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(waiters); ++i)
+        if (PyObject* each = PyList_GET_ITEM(waiters, i);
+            !is_over(state, each) && PyList_Append(list, each) < 0)
+            return false;
+    return true;
+}
+
+bool are_over(const State* state, PyObject* waiters) noexcept {
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(waiters); ++i)
+        if (!is_over(state, PyList_GET_ITEM(waiters, i))) return false;
+    return true;
+}
+
+}  // namespace
 
 Ready FdTable::Entry::wanted() const noexcept {
     Ready wanted = Ready::kNone;
@@ -19,14 +53,15 @@ Ready FdTable::Entry::wanted() const noexcept {
     return wanted;
 }
 
-bool FdTable::Entry::arm() noexcept {
-    int error = loop_->reactor->backend().watch(fd_, wanted(), *this);
-    if (error != 0) {
-        raise_watch_error(loop_, error);
-        return false;
-    }
-    armed_ = wanted();
-    return true;
+int FdTable::Entry::arm() noexcept {
+    int error = loop_->reactor->backend().watch_borrowed(fd_, wanted(), *this);
+    if (error == 0) armed_ = wanted();
+    return error;
+}
+
+int FdTable::Entry::arm_for_waiter() noexcept {
+    was_unwanted_ = false;
+    return loop_->reactor->backend().keep_watching(fd_, wanted(), *this) ? 0 : arm();
 }
 
 void FdTable::Entry::drop() noexcept {
@@ -66,13 +101,14 @@ void FdTable::Entry::on_ready(Ready events) noexcept {
     Loop* loop = loop_;
     PyObject* waiting[] = {has(events, Ready::kRead) ? serve(Ready::kRead) : nullptr,
                            has(events, Ready::kWrite) ? serve(Ready::kWrite) : nullptr};
-    // Level-triggered: what nobody wants would come back in every turn.
-    if (is_unwanted && loop->reactor->backend().watch(fd_, wanted(), *this) == 0) armed_ = wanted();
+    // Level-triggered: what nobody wants comes back in every turn. The first time whoever has to
+    // do with the fd may be just about to wait for it again.
+    if (std::exchange(was_unwanted_, is_unwanted) && is_unwanted) arm();
     // Last: where the loop has a call_soon() of its own, it may drop this entry.
     for (PyObject* futures : waiting) {
         if (futures == nullptr) continue;
         for (Py_ssize_t i = 0; i < PyList_GET_SIZE(futures); ++i)
-            complete_with_none(loop, PyList_GET_ITEM(futures, i));
+            go_on(loop, PyList_GET_ITEM(futures, i));
         Py_DECREF(futures);
     }
 }
@@ -92,33 +128,37 @@ FdTable::Entry* FdTable::entry(int fd) noexcept {
 void FdTable::settle(int fd) noexcept {
     auto found = entries_.find(fd);
     if (found == entries_.end()) return;
+    // What was cancelled, perhaps at another file of this number. It dies last, for it may ask us.
+    Ref<> over[2];
+    for (Ready direction : {Ready::kRead, Ready::kWrite}) {
+        PyObject*& waiters = found->second->waiters(direction);
+        if (waiters != nullptr && are_over(loop_->state, waiters))
+            over[direction == Ready::kRead] = Ref<>::steal(std::exchange(waiters, nullptr));
+    }
     if (found->second->wanted() == Ready::kNone) {
         std::unique_ptr<Entry> entry = std::move(found->second);
         entries_.erase(found);
         entry->drop();
-    } else if (!found->second->arm()) {
-        PyErr_Clear();  // the fd is gone: there is nothing to withdraw
+    } else {
+        found->second->arm();  // where that fails the fd is gone: there is nothing to withdraw
     }
 }
 
 bool FdTable::add(int fd, PyObject* file, Ready direction, Handle* handle) noexcept {
     handle->persists = true;
+    Ref<Handle> added = Ref<Handle>::steal(handle);
     Entry* watched = entry(fd);
-    if (watched == nullptr) return Py_DECREF(object(handle)), false;
-    Handle* old = std::exchange(watched->handle(direction), handle);
-    if (!watched->arm()) {
-        watched->handle(direction) = old;
-        Py_DECREF(object(handle));
-        PyObject* pending = take_exception();
+    if (watched == nullptr) return false;
+    Ref<Handle> old = Ref<Handle>::steal(std::exchange(watched->handle(direction), added.get()));
+    if (int error = watched->arm(); error != 0) {
+        watched->handle(direction) = old.release();
         settle(fd);
-        raise_exception(pending);
+        raise_watch_error(loop_, error);
         return false;
     }
+    added.release();
     watched->keep(file);
-    if (old != nullptr) {
-        cancel_handle(old);
-        Py_DECREF(object(old));
-    }
+    if (old) cancel_handle(old.get());
     return true;
 }
 
@@ -140,28 +180,47 @@ bool FdTable::remove(int fd, Ready direction) noexcept {
 }
 
 PyObject* FdTable::wait(int fd, Ready direction) noexcept {
-    Entry* watched = entry(fd);
-    if (watched == nullptr) return nullptr;
+    Ref<> future = Ref<>::steal(loop_create_future(object(loop_), nullptr));
+    return future && add_waiter(fd, direction, future.get()) ? future.release() : nullptr;
+}
+
+bool FdTable::add_waiter(int fd, Ready direction, PyObject* waiter) noexcept {
+    // First what may collect garbage, whose finalizers may change the table.
+    Ref<> list = Ref<>::steal(PyList_New(0));
+    Entry* watched = list ? entry(fd) : nullptr;
+    if (watched == nullptr) return false;
     PyObject*& waiters = watched->waiters(direction);
-    if (waiters == nullptr) {
-        waiters = PyList_New(0);
-        if (waiters == nullptr) return nullptr;
-    } else {
-        // Those that were cancelled meanwhile.
-        for (Py_ssize_t i = PyList_GET_SIZE(waiters); i-- > 0;)
-            if (!is_pending(loop_->state, PyList_GET_ITEM(waiters, i)))
-                if (PyList_SetSlice(waiters, i, i + 1, nullptr) < 0) return nullptr;
-    }
-    PyObject* future = loop_create_future(object(loop_), nullptr);
-    if (future == nullptr || PyList_Append(waiters, future) < 0 || !watched->arm()) {
-        Py_XDECREF(future);
+    if (!append_waiting(loop_->state, waiters, list.get()) ||
+        PyList_Append(list.get(), waiter) < 0) {
         PyObject* pending = take_exception();
-        Py_CLEAR(watched->waiters(direction));
         settle(fd);
         raise_exception(pending);
-        return nullptr;
+        return false;
     }
-    return future;
+    Ref<> before = Ref<>::steal(std::exchange(waiters, list.release()));
+    int error = watched->arm_for_waiter();
+    if (error == 0) return true;
+    list = Ref<>::steal(std::exchange(waiters, before.release()));  // others that wait go on
+    settle(fd);
+    raise_watch_error(loop_, error);
+    return false;
+}
+
+void FdTable::remove_waiter(int fd, PyObject* coroutine) noexcept {
+    auto found = entries_.find(fd);
+    if (found == entries_.end()) return;
+    for (Ready direction : {Ready::kRead, Ready::kWrite}) {
+        PyObject*& waiters = found->second->waiters(direction);
+        if (waiters == nullptr) continue;
+        for (Py_ssize_t i = PyList_GET_SIZE(waiters); i-- > 0;) {
+            if (PyList_GET_ITEM(waiters, i) != coroutine) continue;
+            if (PyList_GET_SIZE(waiters) == 1)
+                Py_CLEAR(waiters);
+            else if (PyList_SetSlice(waiters, i, i + 1, nullptr) < 0)
+                PyErr_Clear();  // no memory: it stays until the fd is ready
+            return;
+        }
+    }
 }
 
 void FdTable::forget(int fd) noexcept {
@@ -242,8 +301,9 @@ PyObject* add(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject*
     Ref<Handle> handle =
         Ref<Handle>::steal(new_handle(loop, given[1], args + count - rest, rest, nullptr));
     // Again: fileno() may have closed it.
-    if (!handle || !check_open(loop) || !loop->fds->add(fd, given[0], direction, handle.release()))
-        return nullptr;
+    if (!handle || !check_open(loop)) return nullptr;
+    track(handle.get());
+    if (!loop->fds->add(fd, given[0], direction, handle.release())) return nullptr;
     Py_RETURN_NONE;
 }
 

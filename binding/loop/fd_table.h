@@ -2,8 +2,9 @@
 //
 // An entry lives while somebody wants its fd. Callbacks of add_reader() are handles that stay;
 // the sock_* methods wait with futures that complete once. What has been registered stays
-// registered until an event comes that nobody wants: a socket that is read again and again
-// costs no epoll_ctl but the one that tells whether the number still means the same file.
+// registered until events come that nobody wants, twice in a row: a socket that is read again and
+// again costs no epoll_ctl but the one that tells whether the number still means the same file,
+// which the backend puts off until the loop has nothing else to do (Backend::keep_watching).
 #pragma once
 
 #include <memory>
@@ -31,6 +32,11 @@ public:
     bool remove(int fd, Ready direction) noexcept;
     // A future that completes when `fd` is ready once. nullptr with OSError set.
     PyObject* wait(int fd, Ready direction) noexcept;
+    // `coroutine`, which is about to be parked, is woken up when `fd` is ready once. False with
+    // OSError set.
+    bool add_waiter(int fd, Ready direction, PyObject* coroutine) noexcept;
+    // It waits no longer: the table lets it go. What is registered stays so.
+    void remove_waiter(int fd, PyObject* coroutine) noexcept;
     // The fd is about to be closed: its callbacks are cancelled; who waits, waits for ever.
     void forget(int fd) noexcept;
     void clear() noexcept;
@@ -48,7 +54,8 @@ private:
             return direction == Ready::kRead ? read_waiters_ : write_waiters_;
         }
         Ready wanted() const noexcept;
-        bool arm() noexcept;  // false with OSError set
+        int arm() noexcept;  // 0, or -errno
+        int arm_for_waiter() noexcept;
         void drop() noexcept;
         int traverse(visitproc visit, void* arg) const noexcept;
         // As with selectors, who adds an object keeps it alive, and may remove it when closed.
@@ -63,10 +70,11 @@ private:
         Loop* loop_;
         int fd_;
         Ready armed_ = Ready::kNone;
-        PyObject* file_ = nullptr;  // unless it was added as a number
+        bool was_unwanted_ = false;  // the last event, and nobody has begun to wait since
+        PyObject* file_ = nullptr;   // unless it was added as a number
         Handle* reader_ = nullptr;
         Handle* writer_ = nullptr;
-        PyObject* read_waiters_ = nullptr;  // lists of futures
+        PyObject* read_waiters_ = nullptr;  // lists of futures and coroutines
         PyObject* write_waiters_ = nullptr;
     };
 

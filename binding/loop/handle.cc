@@ -30,6 +30,7 @@ bool fill(Handle* handle, Loop* loop, PyObject* callback, PyObject* const* args,
     handle->is_timer = false;
     handle->is_queued = false;
     handle->is_running = false;
+    handle->is_tracked = false;
     handle->persists = false;
     handle->caused = 0;
     if (context == nullptr || context == Py_None)
@@ -151,7 +152,7 @@ int clear(PyObject* self) {
 
 void dealloc(PyObject* self) {
     Handle* handle = as_handle(self);
-    PyObject_GC_UnTrack(self);
+    if (std::exchange(handle->is_tracked, false)) PyObject_GC_UnTrack(self);
     auto clear_all = [self, handle] {
         if (handle->weakrefs != nullptr) PyObject_ClearWeakRefs(self);
         let_go(handle);
@@ -208,7 +209,7 @@ PyObject* repr(PyObject* self) {
         Ref<>::steal(PyUnicode_FromFormat("%s%s", name, handle->is_cancelled ? " cancelled" : ""));
     if (!parts) return nullptr;
     if (handle->is_timer) {
-        Ref<> when = Ref<>::steal(PyFloat_FromDouble(static_cast<TimerHandle*>(handle)->when));
+        Ref<> when = Ref<>::steal(PyFloat_FromDouble(handle->when));
         if (!when) return nullptr;
         parts = Ref<>::steal(PyUnicode_FromFormat("%U when=%R", parts.get(), when.get()));
         if (!parts) return nullptr;
@@ -258,9 +259,7 @@ PyObject* get_source_traceback(PyObject* self, void*) {
     return Py_NewRef(traceback != nullptr ? traceback : Py_None);
 }
 
-PyObject* get_when(PyObject* self, void*) {
-    return PyFloat_FromDouble(static_cast<TimerHandle*>(as_handle(self))->when);
-}
+PyObject* get_when(PyObject* self, void*) { return PyFloat_FromDouble(as_handle(self)->when); }
 
 PyObject* when(PyObject* self, PyObject*) { return get_when(self, nullptr); }
 
@@ -293,8 +292,8 @@ bool same_callback(Handle* a, Handle* b, bool& same) noexcept {
 PyObject* compare(PyObject* self, PyObject* other, int operation) {
     State* state = as_handle(self)->loop->state;
     if (Py_TYPE(other) != state->timer_handle) Py_RETURN_NOTIMPLEMENTED;
-    auto* a = static_cast<TimerHandle*>(as_handle(self));
-    auto* b = static_cast<TimerHandle*>(as_handle(other));
+    Handle* a = as_handle(self);
+    Handle* b = as_handle(other);
     bool same = false;
     if (operation != Py_LT && operation != Py_GT && a->when == b->when &&
         !same_callback(a, b, same))
@@ -383,8 +382,7 @@ PyType_Slot timer_slots[] = {
 constexpr unsigned long kFlags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
                                  Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE;
 PyType_Spec spec = {"penstock._core.Handle", sizeof(Handle), 0, kFlags, slots};
-PyType_Spec timer_spec = {"penstock._core.TimerHandle", sizeof(TimerHandle), 0, kFlags,
-                          timer_slots};
+PyType_Spec timer_spec = {"penstock._core.TimerHandle", sizeof(Handle), 0, kFlags, timer_slots};
 
 }  // namespace
 
@@ -392,27 +390,28 @@ Handle* new_handle(Loop* loop, PyObject* callback, PyObject* const* args, Py_ssi
                    PyObject* context) noexcept {
     Handle* handle = allocate(loop->state->free_handles, loop->state->handle);
     if (handle == nullptr) return nullptr;
+    if (fill(handle, loop, callback, args, count, context)) [[likely]]
+        return handle;
+    Py_DECREF(object(handle));
+    return nullptr;
+}
+
+Handle* new_timer_handle(Loop* loop, double when_due, PyObject* callback, PyObject* const* args,
+                         Py_ssize_t count, PyObject* context) noexcept {
+    Handle* handle = allocate(loop->state->free_timer_handles, loop->state->timer_handle);
+    if (handle == nullptr) return nullptr;
     bool filled = fill(handle, loop, callback, args, count, context);
-    PyObject_GC_Track(object(handle));
+    handle->is_timer = true;
+    handle->when = when_due;
     if (filled) [[likely]]
         return handle;
     Py_DECREF(object(handle));
     return nullptr;
 }
 
-TimerHandle* new_timer_handle(Loop* loop, double when_due, PyObject* callback,
-                              PyObject* const* args, Py_ssize_t count, PyObject* context) noexcept {
-    auto* handle = static_cast<TimerHandle*>(
-        allocate(loop->state->free_timer_handles, loop->state->timer_handle));
-    if (handle == nullptr) return nullptr;
-    bool filled = fill(handle, loop, callback, args, count, context);
-    handle->is_timer = true;
-    handle->when = when_due;
+void track(Handle* handle) noexcept {
+    if (std::exchange(handle->is_tracked, true)) return;
     PyObject_GC_Track(object(handle));
-    if (filled) [[likely]]
-        return handle;
-    Py_DECREF(object(handle));
-    return nullptr;
 }
 
 void run_handle(Handle* handle) noexcept {

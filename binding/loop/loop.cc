@@ -1,6 +1,7 @@
 #include "loop/loop.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <string_view>
 #include <system_error>
@@ -15,32 +16,50 @@
 #include "py/arguments.h"
 #include "py/os_error.h"
 #include "py/types.h"
-#include "reactor/epoll/epoll_backend.h"
+#include "reactor/selection.h"
+#include "sync/deadline.h"
 #include "transport/methods.h"
 #include "transport/network.h"
 
 namespace penstock::py {
 namespace {
 
-// Whether the loop schedules through our own call_soon(), which neither a subclass nor an
-// attribute of the instance has replaced: else a wake goes through the replacement.
-bool has_own_call_soon(Loop* loop) noexcept {
-    PyObject* name = loop->state->str_call_soon;
+// Whether the loop's method `name` is `function`, which neither a subclass nor an attribute of the
+// instance has replaced.
+bool has_our_method(Loop* loop, PyObject* name, PyCFunction function) noexcept {
     if (loop->dict != nullptr && PyDict_GetItemWithError(loop->dict, name) != nullptr) return false;
     PyObject* found = _PyType_Lookup(Py_TYPE(object(loop)), name);
     return found != nullptr && Py_IS_TYPE(found, &PyMethodDescr_Type) &&
-           reinterpret_cast<PyMethodDescrObject*>(found)->d_method->ml_meth ==
-               method(loop_call_soon);
+           reinterpret_cast<PyMethodDescrObject*>(found)->d_method->ml_meth == function;
+}
+
+// Where a method is the program's, what would go past it goes through it.
+void look_for_replaced_methods(Loop* loop) noexcept {
+    State* state = loop->state;
+    loop->is_plain = has_our_method(loop, state->str_call_soon, method(loop_call_soon));
+    loop->has_own_create_task =
+        !has_our_method(loop, state->str_create_task, method(loop_create_task));
+    loop->has_own_clock = !has_our_method(loop, state->str_time, loop_time);
+    loop->has_own_timers = loop->has_own_clock ||
+                           !has_our_method(loop, state->str_call_at, method(loop_call_at)) ||
+                           !has_our_method(loop, state->str_call_later, method(loop_call_later));
 }
 
 int setattro(PyObject* self, PyObject* name, PyObject* value) {
     if (PyObject_GenericSetAttr(self, name, value) < 0) return -1;
-    Loop* loop = as_loop(self);
-    if (PyUnicode_Compare(name, loop->state->str_call_soon) == 0)
-        loop->is_plain = has_own_call_soon(loop);
-    else if (PyUnicode_Compare(name, loop->state->str_time) == 0)
-        loop->has_own_clock = !has_our_clock(loop);
+    look_for_replaced_methods(as_loop(self));
     return 0;
+}
+
+// Throws as select_backend() does. Without a backend where PENSTOCK_BACKEND names none, with
+// ValueError set.
+Selection wanted_backend() {
+    const char* wanted = std::getenv("PENSTOCK_BACKEND");
+    Selection selection = select_backend(wanted);
+    if (selection.backend == nullptr)
+        PyErr_Format(PyExc_ValueError, "PENSTOCK_BACKEND is '%s'; there are 'epoll' and 'uring'",
+                     wanted);
+    return selection;
 }
 
 PyObject* new_loop(PyTypeObject* type, PyObject*, PyObject*) {
@@ -53,8 +72,7 @@ PyObject* new_loop(PyTypeObject* type, PyObject*, PyObject*) {
     new (&loop->scratch) Scratch;
     loop->is_closed = true;
     loop->slow_callback_duration = 0.1;
-    loop->is_plain = has_own_call_soon(loop);
-    loop->has_own_clock = !has_our_clock(loop);
+    look_for_replaced_methods(loop);
     loop->hash = PyObject_Hash(self);
     loop->task_factory = Py_NewRef(Py_None);
     if (loop->hash == -1 && PyErr_Occurred()) {
@@ -62,7 +80,14 @@ PyObject* new_loop(PyTypeObject* type, PyObject*, PyObject*) {
         return nullptr;
     }
     try {
-        loop->reactor = new Reactor(std::make_unique<EpollBackend>());
+        Selection selection = wanted_backend();
+        if (selection.backend != nullptr)
+            loop->backend_reason = PyUnicode_FromString(selection.reason.c_str());
+        if (loop->backend_reason == nullptr) {
+            Py_DECREF(self);
+            return nullptr;
+        }
+        loop->reactor = new Reactor(std::move(selection.backend));
         loop->fds = new FdTable(loop);
         loop->network = new Network(loop);
     } catch (const std::system_error& error) {
@@ -108,8 +133,10 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
     int stop = 0;
     loop->reactor->visit([&](Word word) {
         auto kind = static_cast<WordKind>(word & kWordKindMask);
-        if (stop == 0 && kind != WordKind::kCompletion)
-            stop = visit(reinterpret_cast<PyObject*>(word & ~kWordKindMask), arg);
+        if (stop != 0 || kind == WordKind::kCompletion) return;
+        auto* pointer = reinterpret_cast<PyObject*>(word & ~kWordKindMask);
+        if (kind == WordKind::kDeadline) pointer = reinterpret_cast<Deadline*>(pointer)->owner;
+        if (pointer != nullptr) stop = visit(pointer, arg);
     });
     return stop;
 }
@@ -120,6 +147,7 @@ int clear(PyObject* self) {
     Py_CLEAR(loop->dict);
     Py_CLEAR(loop->task_factory);
     Py_CLEAR(loop->failure);
+    Py_CLEAR(loop->backend_reason);
     return 0;
 }
 
@@ -162,11 +190,13 @@ PyObject* set_debug(PyObject* self, PyObject* enabled) {
     Py_RETURN_NONE;
 }
 
-PyObject* backend_name(PyObject* self, PyObject*) {
+// Its name, and why it is that one.
+PyObject* backend(PyObject* self, PyObject*) {
     Loop* loop = as_loop(self);
     if (!check_open(loop)) return nullptr;
     auto name = loop->reactor->backend().name();
-    return PyUnicode_FromStringAndSize(name.data(), static_cast<Py_ssize_t>(name.size()));
+    return Py_BuildValue("(s#O)", name.data(), static_cast<Py_ssize_t>(name.size()),
+                         loop->backend_reason);
 }
 
 // Where signal.set_wakeup_fd() has the C-level signal handler write. The bytes only end the
@@ -257,7 +287,7 @@ PyMethodDef methods[] = {
      "Undo add_writer(); whether there was one. Raises RuntimeError where a transport uses it."},
     {"_run", loop_run, METH_NOARGS, nullptr},
     {"_close", close, METH_NOARGS, nullptr},
-    {"_backend", backend_name, METH_NOARGS, nullptr},
+    {"_backend", backend, METH_NOARGS, nullptr},
     {"_signal_fd", signal_fd, METH_NOARGS, nullptr},
     {"_wait_readable", loop_wait_readable, METH_O, nullptr},
     {"_wait_writable", loop_wait_writable, METH_O, nullptr},
@@ -271,6 +301,7 @@ PyMethodDef methods[] = {
     {"_make_datagram_transport", method(loop_make_datagram_transport), METH_FASTCALL, nullptr},
     {"_listen", method(loop_listen), kFast, nullptr},
     {"_unlisten", method(loop_unlisten), kFast, nullptr},
+    {"_transports_of", loop_transports_of, METH_O, nullptr},
     {"_resolve", method(loop_resolve), kFast, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 
@@ -291,7 +322,7 @@ PyObject* get_ready(PyObject* self, void*) {
     return list;
 }
 
-// Timers in no order, likewise. A sleep() has none.
+// Timers in no order, likewise. A sleep() and a timeout() have none.
 PyObject* get_scheduled(PyObject* self, void*) {
     Loop* loop = as_loop(self);
     PyObject* list = PyList_New(0);

@@ -25,7 +25,14 @@ class Children;
 class FdTable;
 class Network;
 
-enum class WordKind : Word { kHandle = 0, kTask = 1, kSleep = 2, kCompletion = 3 };
+enum class WordKind : Word {
+    kHandle = 0,
+    kTask = 1,
+    kSleep = 2,
+    kCompletion = 3,
+    kDone = 4,
+    kDeadline = 5
+};
 
 inline Word make_word(WordKind kind, void* pointer) noexcept {
     return reinterpret_cast<Word>(pointer) | static_cast<Word>(kind);
@@ -56,13 +63,16 @@ struct Loop {
     Handle* running_handle;  // borrowed
     PyObject* failure;       // KeyboardInterrupt or SystemExit on its way out of run()
     PyObject* task_factory;
+    PyObject* backend_reason;       // a str: why it is this one
     double slow_callback_duration;  // seconds
     Py_hash_t hash;
     PyObject* dict;
     PyObject* weakrefs;
     bool is_running, is_stopping, is_closed, is_debug;
-    bool has_own_clock;  // the program's time(), see clock.h
-    bool is_plain;       // call_soon() is ours: a wake may go to the ready queue directly
+    bool has_own_clock;        // the program's time(), see clock.h
+    bool has_own_timers;       // that, or its call_at() or call_later(), which shall see them
+    bool is_plain;             // call_soon() is ours: a wake may go to the ready queue directly
+    bool has_own_create_task;  // the program's
 };
 
 inline Loop* as_loop(PyObject* object) noexcept { return reinterpret_cast<Loop*>(object); }
@@ -80,6 +90,15 @@ inline void push_task(Loop* loop, Task* task) noexcept {
     }
     if (!loop->reactor->try_push(make_word(WordKind::kTask, task))) [[unlikely]]
         push_task_without_room(loop, task);
+}
+
+// The same for any word that finds no room: its object is in no such list.
+void push_word_without_room(Loop* loop, Word word) noexcept;
+
+// Whether all that create_task(coro) does is new_task().
+inline bool makes_tasks_natively(const Loop* loop) noexcept {
+    return loop->state->native_task && loop->is_plain && !loop->has_own_create_task &&
+           loop->task_factory == Py_None && loop->reactor != nullptr;
 }
 
 // The backend would not watch an fd: `error` is negative.
@@ -102,10 +121,11 @@ inline bool check_thread(Loop* loop) noexcept {
     return !loop->is_debug || check_thread_in_debug(loop);
 }
 
-// asyncio.current_task() says `task` (or None) from now on: written where it changes.
-void write_current_task(Loop* loop, PyObject* task) noexcept;
-inline void set_current_task(Loop* loop, PyObject* task) noexcept {
-    if (loop->entered != task) write_current_task(loop, task);
+// asyncio.current_task() says `task` (or None) from now on: written where it changes. False where a
+// task finds no memory for it, and then it says None; no exception is set.
+bool write_current_task(Loop* loop, PyObject* task) noexcept;
+inline bool set_current_task(Loop* loop, PyObject* task) noexcept {
+    return loop->entered == task || write_current_task(loop, task);
 }
 
 // What it says now. Eager tasks of asyncio's own write it too.

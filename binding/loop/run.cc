@@ -9,6 +9,8 @@
 #include "py/os_error.h"
 #include "py/stop_iteration.h"
 #include "py/types.h"
+#include "sync/deadline.h"
+#include "sync/done_callback.h"
 #include "sync/sleep.h"
 
 namespace penstock::py {
@@ -17,6 +19,12 @@ namespace {
 Handle* handle_of(Word word) noexcept { return reinterpret_cast<Handle*>(word & ~kWordKindMask); }
 Task* task_of(Word word) noexcept { return reinterpret_cast<Task*>(word & ~kWordKindMask); }
 Sleep* sleep_of(Word word) noexcept { return reinterpret_cast<Sleep*>(word & ~kWordKindMask); }
+DoneCallback* done_callback_of(Word word) noexcept {
+    return reinterpret_cast<DoneCallback*>(word & ~kWordKindMask);
+}
+Deadline* deadline_of(Word word) noexcept {
+    return reinterpret_cast<Deadline*>(word & ~kWordKindMask);
+}
 Completion* completion_of(Word word) noexcept {
     return reinterpret_cast<Completion*>(word & ~kWordKindMask);
 }
@@ -27,6 +35,7 @@ bool is_cancelled(Word word) noexcept {
     switch (kind_of(word)) {
         case WordKind::kHandle: return handle_of(word)->is_cancelled;
         case WordKind::kSleep: return is_sleep_over(sleep_of(word));
+        case WordKind::kDeadline: return is_void(deadline_of(word));
         default: return false;
     }
 }
@@ -41,18 +50,22 @@ void run_and_drop(Loop* loop, Word word) noexcept {
                 if (handle->is_cancelled) loop->reactor->timers().forget_cancelled();
             }
             run_handle(handle);
-            Py_DECREF(object(handle));
-            return;
+            return drop_queued(handle);
         }
         case WordKind::kSleep: return finish_sleep(loop, sleep_of(word));
+        case WordKind::kDeadline: return finish_deadline(loop, deadline_of(word));
         case WordKind::kCompletion: return completion_of(word)->complete(loop);
+        case WordKind::kDone: return run_done_callback(loop, done_callback_of(word));
     }
 }
 
-// In debug mode every entry is timed.
+bool is_timed(WordKind kind) noexcept {
+    return kind == WordKind::kHandle || kind == WordKind::kTask;
+}
+
+// In debug mode every entry is timed that runs the program's code.
 void run_timed(Loop* loop, Word word) noexcept {
-    if (kind_of(word) == WordKind::kSleep || kind_of(word) == WordKind::kCompletion)
-        return run_and_drop(loop, word);
+    if (!is_timed(kind_of(word))) return run_and_drop(loop, word);
     Ref<> what = Ref<>::borrow(reinterpret_cast<PyObject*>(word & ~kWordKindMask));
     TimePoint begin = now();
     run_and_drop(loop, word);
@@ -101,6 +114,13 @@ private:
     Loop* loop_;
 };
 
+// The loop may be garbage from now on, and they with it.
+void track_queued_handles(Loop* loop) noexcept {
+    loop->reactor->visit([](Word word) {
+        if (kind_of(word) == WordKind::kHandle) track(handle_of(word));
+    });
+}
+
 }  // namespace
 
 void count_cancelled_timer(Loop* loop) noexcept {
@@ -114,18 +134,24 @@ std::nullptr_t raise_watch_error(Loop* loop, int error) noexcept {
 }
 
 void push_task_without_room(Loop* loop, Task* task) noexcept {
-    static_assert(sizeof task->record.since == sizeof(Word));
     // Woken twice it steps once: the second step would find nothing to do.
     if (task->record.wait_kind == WaitKind::kNoRoom) return Py_DECREF(object(task));
     task->record.wait_kind = WaitKind::kNoRoom;
-    loop->reactor->push_without_room(
-        make_word(WordKind::kTask, task), [](Word word) noexcept -> Word& {
-            return reinterpret_cast<Word&>(task_of(word)->record.since);
-        });
+    push_word_without_room(loop, make_word(WordKind::kTask, task));
+}
+
+void push_word_without_room(Loop* loop, Word word) noexcept {
+    loop->reactor->push_without_room(word, [](Word listed) noexcept -> Word& {
+        if (kind_of(listed) == WordKind::kDone) return done_callback_of(listed)->link;
+        static_assert(sizeof(TaskRecord::since) == sizeof(Word));
+        return reinterpret_cast<Word&>(task_of(listed)->record.since);
+    });
 }
 
 void drop_word(Loop*, Word word) noexcept {
     if (kind_of(word) == WordKind::kCompletion) return completion_of(word)->drop();
+    if (kind_of(word) == WordKind::kHandle) return drop_queued(handle_of(word));
+    if (kind_of(word) == WordKind::kDeadline) return drop_deadline(deadline_of(word));
     Py_DECREF(reinterpret_cast<PyObject*>(word & ~kWordKindMask));
 }
 
@@ -177,6 +203,7 @@ PyObject* loop_run(PyObject* self, PyObject*) {
     loop->reactor->run(host);
     set_current_task(loop, nullptr);
     forget_returned_value(state);
+    track_queued_handles(loop);
     loop->is_running = false;
     loop->is_stopping = false;
     loop->thread = nullptr;

@@ -8,6 +8,7 @@
 #include "loop/loop.h"
 #include "py/arguments.h"
 #include "py/types.h"
+#include "sync/done_callback.h"
 
 namespace penstock::py {
 namespace {
@@ -113,16 +114,18 @@ Handle* push_call(Loop* loop, const Call& call) noexcept {
     if (handle == nullptr) return nullptr;
     if (loop->reactor == nullptr) [[unlikely]]
         return closed_meanwhile(loop, handle);
+    if (!loop->is_running) track(handle);
     bool pushed = loop->reactor->try_push(make_word(WordKind::kHandle, Py_NewRef(object(handle))));
     return pushed ? handle : no_memory_for(handle);
 }
 
 PyObject* start_timer(Loop* loop, double when, const Call& call) noexcept {
-    TimerHandle* handle =
+    Handle* handle =
         new_timer_handle(loop, when, call.callback, call.args, call.count, call.context);
     if (handle == nullptr) return nullptr;
     if (loop->reactor == nullptr) [[unlikely]]
         return closed_meanwhile(loop, handle);
+    if (!loop->is_running) track(handle);
     handle->is_queued = loop->reactor->timers().push(
         time_point(when), make_word(WordKind::kHandle, Py_NewRef(object(handle))));
     return handle->is_queued ? object(handle) : no_memory_for(handle);
@@ -157,6 +160,11 @@ PyObject* loop_call_soon(PyObject* self, PyObject* const* args, Py_ssize_t count
         push_task(loop, as_task(Py_NewRef(call.callback)));
         Py_RETURN_NONE;
     }
+    // And a child that is done the same way.
+    if (call.count == 1 && Py_TYPE(call.callback) == loop->state->done_callback &&
+        PyObject_TypeCheck(call.args[0], loop->state->base_future) &&
+        push_done_child(loop, as_done_callback(call.callback), call.args[0])) [[unlikely]]
+        Py_RETURN_NONE;
     if (loop->is_debug && !check_callback(loop, "call_soon", call.callback)) [[unlikely]]
         return nullptr;
     return object(push_call(loop, call));

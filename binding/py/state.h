@@ -21,6 +21,8 @@ namespace penstock::py {
     NAME(buffer_updated)           \
     NAME(_call_connection_lost)    \
     NAME(call_exception_handler)   \
+    NAME(call_at)                  \
+    NAME(call_later)               \
     NAME(call_soon)                \
     NAME(time)                     \
     NAME(cancel)                   \
@@ -29,17 +31,22 @@ namespace penstock::py {
     NAME(connection_lost)          \
     NAME(connection_made)          \
     NAME(context)                  \
+    NAME(create_task)              \
     NAME(data_received)            \
     NAME(datagram_received)        \
     NAME(delay)                    \
     NAME(_detach)                  \
+    NAME(_drain_helper)            \
     NAME(done)                     \
     NAME(eager_start)              \
     NAME(empty)                    \
     NAME(eof_received)             \
     NAME(error_received)           \
+    NAME(feed_data)                \
+    NAME(feed_eof)                 \
     NAME(fileno)                   \
     NAME(full)                     \
+    NAME(fut)                      \
     NAME(_get)                     \
     NAME(get_buffer)               \
     NAME(get_debug)                \
@@ -50,6 +57,8 @@ namespace penstock::py {
     NAME(_lost)                    \
     NAME(msg)                      \
     NAME(name)                     \
+    NAME(pause_reading)            \
+    NAME(_on_task_done)            \
     NAME(pause_writing)            \
     NAME(peername)                 \
     NAME(pipe)                     \
@@ -60,7 +69,9 @@ namespace penstock::py {
     NAME(put_nowait)               \
     NAME(qsize)                    \
     NAME(result)                   \
+    NAME(resume_reading)           \
     NAME(resume_writing)           \
+    NAME(return_exceptions)        \
     NAME(send)                     \
     NAME(set_exception)            \
     NAME(set_name)                 \
@@ -68,7 +79,9 @@ namespace penstock::py {
     NAME(socket)                   \
     NAME(sockname)                 \
     NAME(_start)                   \
-    NAME(throw_)
+    NAME(timeout)                  \
+    NAME(throw_)                   \
+    NAME(write)
 
 struct TlsLibrary;
 
@@ -84,11 +97,27 @@ struct State {
     PyTypeObject* timer_handle;
     PyTypeObject* loop;
     PyTypeObject* plain_loop;  // borrowed: the subclass that is_plain was found true for last
+    PyTypeObject* coroutine_iter;
     PyTypeObject* sleep;
     PyTypeObject* wait;
     PyTypeObject* waiters;
     PyTypeObject* queue_wait;
     PyTypeObject* queue_part;
+    PyTypeObject* done_callback;
+    PyTypeObject* gathering;
+    PyTypeObject* timeout;
+    PyTypeObject* timeout_step;
+    PyTypeObject* wait_for;
+    PyTypeObject* sock_call;
+    PyTypeObject* reader;  // the native parts of the streams
+    PyTypeObject* reader_protocol_part;
+    PyTypeObject* writer_part;
+    PyTypeObject* read;
+    PyTypeObject* drain;
+    PyTypeObject* stream_reader;  // and the classes in Python that have them
+    PyTypeObject* stream_writer;
+    PyTypeObject* stream_reader_protocol;
+    PyTypeObject* group_part;
     PyTypeObject* coroutine_function;
     PyTypeObject* transport;
     PyTypeObject* read_pipe;
@@ -110,9 +139,34 @@ struct State {
     PyObject* abstract_handle;        // asyncio.Handle
     PyObject* abstract_timer_handle;  // asyncio.TimerHandle
     PyObject* stock_sleep;            // asyncio.sleep as it was
-    PyObject* queue_empty;            // asyncio's exceptions
+    PyObject* stock_gather;           // and asyncio.gather
+    PyObject* stock_group;            // and asyncio.TaskGroup
+    PyObject* group_callback;         // its `_on_task_done`
+    PyObject* gather_callback;        // the function within, which is for show only
+    PyObject* stock_wait_for;
+    PyObject* stock_cancel_and_wait;  // asyncio.tasks._cancel_and_wait
+    PyObject* stock_timeout;          // and asyncio.timeout
+    PyObject* stock_timeout_at;
+    PyObject* stock_timeout_class;  // asyncio.Timeout, and its methods
+    PyObject* stock_timeout_enter;
+    PyObject* stock_timeout_exit;
+    PyObject* stock_timeout_reschedule;
+    PyObject* stock_timeout_expires;
+    PyObject* timeout_created;  // its states
+    PyObject* timeout_entered;
+    PyObject* timeout_exited;
+    PyObject* queue_empty;  // asyncio's exceptions
     PyObject* queue_full;
     PyObject* queue_shut_down;
+    PyObject* incomplete_read_error;  // asyncio's exceptions
+    PyObject* limit_overrun_error;
+    PyObject* python_sock_recv;  // methods of penstock's, as Python has them
+    PyObject* python_sock_recv_into;
+    PyObject* python_sock_sendall;
+    PyObject* newline;         // b"\n"
+    PyObject* deque;           // collections.deque
+    PyCFunction deque_append;  // its methods, nullptr where they are not called like that
+    PyCFunction deque_popleft;
     PyObject* heappush;  // heapq's
     PyObject* heappop;
     PyObject* buffered_protocol;  // asyncio.BufferedProtocol
@@ -154,6 +208,12 @@ struct State {
     FreeCoroutines free_sleeps;
     FreeCoroutines free_waits;
     FreeCoroutines free_puts;
+    FreeCoroutines free_timeout_steps;
+    FreeCoroutines free_wait_fors;
+    FreeList<1024> free_timeouts;
+    FreeCoroutines free_reads;
+    FreeCoroutines free_sock_calls;
+    FreeCoroutines free_drains;
 
 #define NAME(name) PyObject* str_##name;
     PENSTOCK_NAMES(NAME)

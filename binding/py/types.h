@@ -17,6 +17,27 @@ inline bool add_type(PyObject* module, PyType_Spec& spec, PyObject* base,
     return PyModule_AddType(module, slot) == 0;
 }
 
+// For instances that don't come from tp_alloc, which alone makes CPython 3.14's inline values; and
+// free lists can't renew them. A dict of their own costs nothing until somebody sets an attribute.
+inline void without_inline_values([[maybe_unused]] PyTypeObject* type) noexcept {
+#if PY_VERSION_HEX >= 0x030E0000
+    type->tp_flags &= ~static_cast<unsigned long>(Py_TPFLAGS_INLINE_VALUES);
+#endif
+}
+
+// tp_dealloc of a type whose instances kClear empties, and which keeps none of them for later.
+template <inquiry kClear>
+void clear_and_free(PyObject* self) {
+    PyObject_GC_UnTrack(self);
+    kClear(self);
+    PyTypeObject* type = Py_TYPE(self);
+    type->tp_free(self);
+    Py_DECREF(object(type));
+}
+
+// What a method returns that returns None: nullptr where an exception is set.
+inline PyObject* none_if(bool done) noexcept { return done ? Py_NewRef(Py_None) : nullptr; }
+
 // type(object).__name__
 inline const char* type_name(PyObject* object) noexcept {
     const char* full = Py_TYPE(object)->tp_name;

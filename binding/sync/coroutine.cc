@@ -9,6 +9,7 @@
 #include "py/stop_iteration.h"
 #include "py/trashcan.h"
 #include "py/types.h"
+#include "sync/coroutine_iter.h"
 
 namespace penstock::py {
 namespace {
@@ -295,9 +296,14 @@ void dealloc(PyObject* object_) {
 }
 
 PyMethodDef methods[] = {
-    {"send", send, METH_O, nullptr},        {"throw", method(throw_into), METH_FASTCALL, nullptr},
-    {"close", close, METH_NOARGS, nullptr}, {"cancel", method(cancel), kFast, nullptr},
-    {"done", done, METH_NOARGS, nullptr},   {"cancelled", cancelled, METH_NOARGS, nullptr},
+    // In the place of the slot's, which is for `await`.
+    {"__await__", coroutine_await, METH_NOARGS | METH_COEXIST, nullptr},
+    {"send", send, METH_O, nullptr},
+    {"throw", method(throw_into), METH_FASTCALL, nullptr},
+    {"close", close, METH_NOARGS, nullptr},
+    {"cancel", method(cancel), kFast, nullptr},
+    {"done", done, METH_NOARGS, nullptr},
+    {"cancelled", cancelled, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 
 PyGetSetDef attributes[] = {{"__name__", get_name, nullptr, nullptr, nullptr},
@@ -366,10 +372,13 @@ Coroutine* new_coroutine(State* state, PyTypeObject* type, const CoroutineKind* 
     return self;
 }
 
-bool may_park(const Loop* running) noexcept {
+bool may_park(Loop* running) noexcept {
     // In debug mode a future tells where it was made.
-    return running != nullptr && running->stepping != nullptr && running->is_plain &&
-           !running->is_debug;
+    if (running == nullptr || running->stepping == nullptr || !running->is_plain ||
+        running->is_debug)
+        return false;
+    // A task of another make that starts eagerly does so within the step of one of ours.
+    return !kHas312 || read_current_task(running).get() == object(running->stepping);
 }
 
 PySendResult park(Coroutine* self, PyObject** result) noexcept {
@@ -387,6 +396,15 @@ PySendResult give_way(Coroutine* self, PyObject** result) noexcept {
 PySendResult delegate_to(Coroutine* self, PyObject* iterator, PyObject** result) noexcept {
     Py_XSETREF(self->inner, iterator);
     return delegate(self, Py_None, result);
+}
+
+PySendResult delegate_to_awaitable(Coroutine* self, PyObject* awaitable,
+                                   PyObject** result) noexcept {
+    PyAsyncMethods* methods = Py_TYPE(awaitable)->tp_as_async;
+    PyObject* iterator = methods != nullptr && methods->am_await != nullptr
+                             ? methods->am_await(awaitable)
+                             : PyObject_GetIter(awaitable);
+    return iterator != nullptr ? delegate_to(self, iterator, result) : fail(result);
 }
 
 PySendResult end_with_exception(PyObject* exception, PyObject** result) noexcept {

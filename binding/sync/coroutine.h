@@ -53,6 +53,9 @@ enum class CoroutinePhase : std::uint8_t {
 };
 
 struct Coroutine {
+    // Python makes them. With a constructor declared, what a kind adds may begin in the last word.
+    Coroutine() = delete;
+
     PyObject_HEAD State* state;
     const CoroutineKind* kind;
     PyObject* inner;  // what it delegates to
@@ -76,13 +79,16 @@ inline bool is_native_coroutine(PyObject* candidate) noexcept {
 Coroutine* new_coroutine(State* state, PyTypeObject* type, const CoroutineKind* kind) noexcept;
 
 // Whether a coroutine that begins or resumes now may park.
-bool may_park(const Loop* running) noexcept;
+bool may_park(Loop* running) noexcept;
 
 // The ways to suspend; what begin() and resume() return.
 PySendResult park(Coroutine* self, PyObject** result) noexcept;
 PySendResult give_way(Coroutine* self, PyObject** result) noexcept;
 PySendResult delegate_to(Coroutine* self, PyObject* iterator,
                          PyObject** result) noexcept;  // steals
+// To what `awaitable.__await__()` gives.
+PySendResult delegate_to_awaitable(Coroutine* self, PyObject* awaitable,
+                                   PyObject** result) noexcept;
 // The ways to end.
 inline PySendResult end_with(PyObject* value, PyObject** result) noexcept {  // steals
     *result = value;

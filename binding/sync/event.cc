@@ -63,6 +63,6 @@ PyGetSetDef attributes[] = {{"_value", get_flag, set_number<&Waiters::value>, nu
 
 }  // namespace
 
-const PrimitiveMethods event_methods = {"Event", coroutines, methods, attributes};
+const PrimitiveMethods event_methods = {"Event", coroutines, methods, attributes, &State::waiters};
 
 }  // namespace penstock::py

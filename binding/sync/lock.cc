@@ -83,6 +83,6 @@ PyGetSetDef attributes[] = {{"_locked", get_locked, set_number<&Waiters::value>,
 
 }  // namespace
 
-const PrimitiveMethods lock_methods = {"Lock", coroutines, methods, attributes};
+const PrimitiveMethods lock_methods = {"Lock", coroutines, methods, attributes, &State::waiters};
 
 }  // namespace penstock::py

@@ -21,6 +21,31 @@ inline PyObject* native_part(PyObject* primitive) noexcept {
     return *reinterpret_cast<PyObject**>(reinterpret_cast<char*>(primitive) + kNativeOffset);
 }
 
+// Of a native part, whose type is ours and final.
+template <class Part>
+State* state_of_part(const Part* part) noexcept {
+    return state_of_exact_type(Py_TYPE(reinterpret_cast<PyObject*>(const_cast<Part*>(part))));
+}
+
+// Raises AttributeError: the __init__() of `owner` was not called.
+void raise_no_part(PyObject* owner) noexcept;
+
+// The native part of `owner`, borrowed; nullptr with AttributeError set where there is none.
+template <class Part>
+Part* part_of(PyObject* owner) noexcept {
+    PyObject* part = native_part(owner);
+    if (part == nullptr) [[unlikely]]
+        raise_no_part(owner);
+    return reinterpret_cast<Part*>(part);
+}
+
+// Of what an attribute is set to: false with AttributeError set where it is to be deleted.
+bool check_not_deleted(PyObject* value) noexcept;
+
+// The part of `owner`, which is an instance of `cls` and may be initialised again; borrowed.
+// nullptr where there is none yet, with TypeError set where it is no instance.
+PyObject* part_before(PyTypeObject* cls, PyObject* owner) noexcept;
+
 // An `async def`; args[0] is the object.
 struct CoroutineMethod {
     const char* name;
@@ -35,6 +60,8 @@ struct PrimitiveMethods {
     const CoroutineMethod* coroutines;
     PyMethodDef* methods;
     PyGetSetDef* attributes;
+    PyTypeObject* State::*part;            // what `_native` is
+    PyTypeObject* State::*slot = nullptr;  // where the class is remembered
 };
 
 extern const PrimitiveMethods lock_methods;
@@ -42,6 +69,10 @@ extern const PrimitiveMethods event_methods;
 extern const PrimitiveMethods semaphore_methods;
 extern const PrimitiveMethods bounded_semaphore_methods;
 extern const PrimitiveMethods queue_methods;
+extern const PrimitiveMethods stream_reader_methods;
+extern const PrimitiveMethods stream_reader_protocol_methods;
+extern const PrimitiveMethods stream_writer_methods;
+extern const PrimitiveMethods task_group_methods;
 
 // furnish(cls) -> cls: a class decorator, which finds the methods by the name of the class.
 PyObject* furnish(PyObject* module, PyObject* cls);

@@ -8,7 +8,7 @@
 #include "py/arguments.h"
 #include "py/ref.h"
 #include "py/types.h"
-#include "sync/primitive.h"
+#include "sync/part_attributes.h"
 #include "sync/wait.h"
 
 namespace penstock::py {
@@ -60,11 +60,22 @@ int ask(PyObject* self, PyObject* method) noexcept {
     return answer ? PyObject_IsTrue(answer.get()) : -1;
 }
 
+// Whose methods are called without being looked up.
+bool is_deque(const Queue* queue) noexcept {
+    return object(Py_TYPE(queue->items)) == queue->state->deque;
+}
+
+// False with an exception set where `_queue` was deleted.
+bool has_items(const Queue* queue) noexcept {
+    if (queue->items != nullptr) [[likely]]
+        return true;
+    PyErr_SetString(PyExc_AttributeError, "_queue");
+    return false;
+}
+
 Py_ssize_t size(Queue* queue) noexcept {
-    if (queue->items == nullptr) {
-        PyErr_SetString(PyExc_AttributeError, "_queue");
-        return -1;
-    }
+    if (!has_items(queue)) return -1;
+    if (is_deque(queue)) return Py_TYPE(queue->items)->tp_as_sequence->sq_length(queue->items);
     return PyObject_Size(queue->items);
 }
 
@@ -84,7 +95,12 @@ int is_full(PyObject* self, Queue* queue) noexcept {
 PyObject* take(PyObject* self, Queue* queue) noexcept {
     State* state = queue->state;
     switch (queue->order) {
-        case Order::kFifo: return PyObject_CallMethodNoArgs(queue->items, state->str_popleft);
+        case Order::kFifo:
+            if (is_deque(queue) && state->deque_popleft != nullptr) {
+                Ref<> items = Ref<>::borrow(queue->items);
+                return state->deque_popleft(items.get(), nullptr);
+            }
+            return PyObject_CallMethodNoArgs(queue->items, state->str_popleft);
         case Order::kLifo: return PyObject_CallMethodNoArgs(queue->items, state->str_pop);
         case Order::kPriority: return PyObject_CallOneArg(state->heappop, queue->items);
         case Order::kCustom: break;
@@ -96,8 +112,15 @@ bool add(PyObject* self, Queue* queue, PyObject* item) noexcept {
     State* state = queue->state;
     PyObject* pair[] = {queue->items, item};
     Ref<> done;
+    if (queue->order != Order::kCustom && !has_items(queue)) return false;
     switch (queue->order) {
         case Order::kFifo:
+            if (is_deque(queue) && state->deque_append != nullptr) {
+                Ref<> items = Ref<>::borrow(queue->items);
+                done = Ref<>::steal(state->deque_append(items.get(), item));
+                break;
+            }
+            [[fallthrough]];
         case Order::kLifo:
             done = Ref<>::steal(PyObject_VectorcallMethod(
                 state->str_append, pair, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr));
@@ -111,6 +134,13 @@ bool add(PyObject* self, Queue* queue, PyObject* item) noexcept {
     return static_cast<bool>(done);
 }
 
+// It is not empty.
+PyObject* take_and_wake(PyObject* self, Queue* queue) noexcept {
+    PyObject* item = take(self, queue);
+    if (item != nullptr) wake_first(queue->putters);
+    return item;
+}
+
 PyObject* get_now(PyObject* self, Queue* queue) noexcept {
     int is_empty_now = is_empty_queue(self, queue);
     if (is_empty_now < 0) return nullptr;
@@ -119,9 +149,15 @@ PyObject* get_now(PyObject* self, Queue* queue) noexcept {
                                           : queue->state->queue_empty);
         return nullptr;
     }
-    PyObject* item = take(self, queue);
-    if (item != nullptr) wake_first(queue->putters);
-    return item;
+    return take_and_wake(self, queue);
+}
+
+// There is room.
+bool add_and_wake(PyObject* self, Queue* queue, PyObject* item) noexcept {
+    if (!add(self, queue, item)) return false;
+    ++queue->unfinished;
+    wake_first(queue->queue);
+    return true;
 }
 
 bool put_now(PyObject* self, Queue* queue, PyObject* item) noexcept {
@@ -135,10 +171,7 @@ bool put_now(PyObject* self, Queue* queue, PyObject* item) noexcept {
         PyErr_SetNone(queue->state->queue_full);
         return false;
     }
-    if (!add(self, queue, item)) return false;
-    ++queue->unfinished;
-    wake_first(queue->queue);
-    return true;
+    return add_and_wake(self, queue, item);
 }
 
 // Of get(): where there is an item it is taken, else it is waited for.
@@ -154,7 +187,7 @@ PySendResult go_on_getting(Coroutine* self, PyObject** result) noexcept {
     }
     PyObject* item = queue->order == Order::kCustom
                          ? PyObject_CallMethodNoArgs(wait->primitive, self->state->str_get_nowait)
-                         : get_now(wait->primitive, queue);
+                         : take_and_wake(wait->primitive, queue);
     return item != nullptr ? end_with(item, result) : fail(result);
 }
 
@@ -163,16 +196,18 @@ PySendResult go_on_putting(Coroutine* self, PyObject** result) noexcept {
     Queue* queue = as_queue(wait->waiters);
     int is_full_now = is_full(wait->primitive, queue);
     if (is_full_now < 0) return fail(result);
-    if (is_full_now) {
-        if (!queue->is_shut_down) return wait_in(queue->putters, wait, result);
+    // A subclass that has room is asked by its put_nowait().
+    if (queue->is_shut_down && (is_full_now || queue->order != Order::kCustom)) {
         PyErr_SetNone(self->state->queue_shut_down);
         return fail(result);
     }
-    if (queue->order != Order::kCustom)
-        return put_now(wait->primitive, queue, wait->item) ? end_with_none(result) : fail(result);
-    PyObject* put =
-        PyObject_CallMethodOneArg(wait->primitive, self->state->str_put_nowait, wait->item);
-    return put != nullptr ? end_with(put, result) : fail(result);
+    if (is_full_now) return wait_in(queue->putters, wait, result);
+    if (queue->order == Order::kCustom) {
+        PyObject* put =
+            PyObject_CallMethodOneArg(wait->primitive, self->state->str_put_nowait, wait->item);
+        return put != nullptr ? end_with(put, result) : fail(result);
+    }
+    return add_and_wake(wait->primitive, queue, wait->item) ? end_with_none(result) : fail(result);
 }
 
 // Woken up, but it won't take what it was woken up for: the next one may.
@@ -263,10 +298,7 @@ PyObject* put_nowait(PyObject* self, PyObject* item) {
 
 PyObject* get_items(PyObject* self, void*) {
     Queue* queue = queue_of(self);
-    if (queue == nullptr) return nullptr;
-    if (queue->items != nullptr) return Py_NewRef(queue->items);
-    PyErr_SetString(PyExc_AttributeError, "_queue");
-    return nullptr;
+    return queue != nullptr && has_items(queue) ? Py_NewRef(queue->items) : nullptr;
 }
 
 PyObject* qsize(PyObject* self, PyObject*) {
@@ -351,19 +383,6 @@ PyObject* get_unfinished(PyObject* self, void*) {
 int set_unfinished(PyObject* self, PyObject* value, void*) {
     Queue* queue = queue_of(self);
     return queue != nullptr && read_number(value, queue->unfinished) ? 0 : -1;
-}
-
-PyObject* get_is_shut_down(PyObject* self, void*) {
-    Queue* queue = queue_of(self);
-    return queue != nullptr ? PyBool_FromLong(queue->is_shut_down) : nullptr;
-}
-
-int set_is_shut_down(PyObject* self, PyObject* value, void*) {
-    Queue* queue = queue_of(self);
-    int is_true = queue != nullptr && value != nullptr ? PyObject_IsTrue(value) : -1;
-    if (is_true < 0) return -1;
-    queue->is_shut_down = is_true != 0;
-    return 0;
 }
 
 // How many items make a queue full, for any number that qsize() may be compared with; 0 for never.
@@ -471,13 +490,14 @@ PyGetSetDef attributes[] = {
     {"_getters", get_queue<getters>, nullptr, nullptr, nullptr},
     {"_putters", get_queue<putters>, nullptr, nullptr, nullptr},
     {"_unfinished_tasks", get_unfinished, set_unfinished, nullptr, nullptr},
-    {"_is_shutdown", get_is_shut_down, set_is_shut_down, nullptr, nullptr},
+    flag_attribute<&Queue::is_shut_down>("_is_shutdown"),
     {"_loop", get_bound_loop, set_bound_loop, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 }  // namespace
 
-const PrimitiveMethods queue_methods = {"Queue", coroutines, methods, attributes};
+const PrimitiveMethods queue_methods = {"Queue", coroutines, methods, attributes,
+                                        &State::queue_part};
 
 bool add_queue_types(PyObject* module, State* state) {
     return add_type(module, spec, nullptr, state->queue_part) &&

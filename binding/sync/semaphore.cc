@@ -85,8 +85,9 @@ PyGetSetDef attributes[] = {
 
 }  // namespace
 
-const PrimitiveMethods semaphore_methods = {"Semaphore", coroutines, methods, attributes};
+const PrimitiveMethods semaphore_methods = {"Semaphore", coroutines, methods, attributes,
+                                            &State::waiters};
 const PrimitiveMethods bounded_semaphore_methods = {"BoundedSemaphore", coroutines, methods,
-                                                    attributes};
+                                                    attributes, &State::waiters};
 
 }  // namespace penstock::py

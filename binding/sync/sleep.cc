@@ -45,7 +45,7 @@ PySendResult begin(Coroutine* self, PyObject** result) noexcept {
     }
     // A loop with a call_later() or a clock of its own shall see the timer.
     Loop* loop = running_loop(sleep->state);
-    if (!is_plain_number || !may_park(loop) || loop->has_own_clock)
+    if (!is_plain_number || !may_park(loop) || loop->has_own_timers)
         return delegate_to_stock(sleep, result);
     constexpr double kForever = 4.6e9;  // 146 years: half the range, the other half for the clock
     bool pushed = loop->reactor->timers().push(

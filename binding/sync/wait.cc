@@ -43,17 +43,9 @@ int clear(PyObject* self) {
     return 0;
 }
 
-void dealloc(PyObject* self) {
-    PyObject_GC_UnTrack(self);
-    clear(self);
-    PyTypeObject* type = Py_TYPE(self);
-    type->tp_free(self);
-    Py_DECREF(object(type));
-}
-
 PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("The native part of a lock and its like.")},
                        {Py_tp_new, reinterpret_cast<void*>(new_waiters)},
-                       {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+                       {Py_tp_dealloc, reinterpret_cast<void*>(clear_and_free<clear>)},
                        {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
                        {Py_tp_clear, reinterpret_cast<void*>(clear)},
                        {0, nullptr}};
@@ -72,27 +64,14 @@ Ref<> find_running_loop(State* state) noexcept {
 }
 
 PySendResult wait_for_future(WaitLink& queue, Wait* wait, PyObject** result) noexcept {
-    Ref<> future = Ref<>::steal(PyObject_CallMethod(wait->waiters->loop, "create_future", nullptr));
+    Ref<> future = create_future(wait->waiters->loop);
     if (!future) return fail(result);
-    unaryfunc await = Py_TYPE(future.get())->tp_as_async != nullptr
-                          ? Py_TYPE(future.get())->tp_as_async->am_await
-                          : nullptr;
-    PyObject* iterator = await != nullptr ? await(future.get()) : PyObject_GetIter(future.get());
-    if (iterator == nullptr) return fail(result);
-    Py_XSETREF(wait->future, future.release());
+    Py_XSETREF(wait->future, Py_NewRef(future.get()));
     append(queue, wait);
-    return delegate_to(wait, iterator, result);
+    return delegate_to_awaitable(wait, future.get(), result);
 }
 
 }  // namespace
-
-Waiters* waiters_of(PyObject* primitive) noexcept {
-    PyObject* native = native_part(primitive);
-    if (native != nullptr) [[likely]]
-        return as_waiters(native);
-    PyErr_Format(PyExc_AttributeError, "%s.__init__() was not called", type_name(primitive));
-    return nullptr;
-}
 
 bool bind_to_loop(PyObject* primitive, Waiters* waiters, Loop*& running) noexcept {
     running = running_loop(waiters->state);

@@ -7,6 +7,7 @@
 
 #include "loop/loop.h"
 #include "sync/coroutine.h"
+#include "sync/primitive.h"
 
 namespace penstock::py {
 
@@ -26,11 +27,11 @@ struct Waiters {
 };
 
 struct Wait : Coroutine {
+    bool was_woken;  // first: it lies in the Coroutine's last word
     WaitLink link;
     PyObject* primitive;
     Waiters* waiters;
     PyObject* future;  // where it is not parked
-    bool was_woken;
 };
 
 inline Wait* as_wait(Coroutine* self) noexcept { return static_cast<Wait*>(self); }
@@ -41,9 +42,8 @@ inline Wait* wait_of(WaitLink* link) noexcept {
 inline bool is_empty(const WaitLink& queue) noexcept { return queue.next == &queue; }
 inline void make_empty(WaitLink& queue) noexcept { queue = {&queue, &queue}; }
 
-// The native part of `primitive`, borrowed; nullptr with AttributeError set where its __init__()
-// was not called.
-Waiters* waiters_of(PyObject* primitive) noexcept;
+// The native part of a lock or its like: as part_of().
+inline Waiters* waiters_of(PyObject* primitive) noexcept { return part_of<Waiters>(primitive); }
 
 // primitive._get_loop() of asyncio: binds it to the running loop. False with RuntimeError set where
 // none runs, or another than before. `running` is the running loop where it is ours, else nullptr.

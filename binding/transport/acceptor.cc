@@ -80,20 +80,25 @@ Ref<> first_protocol(const Acceptor* acceptor, PyObject* protocol) noexcept {
     return Ref<>::steal(make_tls_transport(acceptor->loop, options));
 }
 
+void log_connection(const Acceptor* acceptor, PyObject* sock, const Address& peer) noexcept {
+    Ref<> address = Ref<>::steal(sockaddr_object(peer));
+    if (address)
+        log_debug("%r got a new connection from %r: %r", acceptor->server, address.get(), sock);
+    else
+        PyErr_WriteUnraisable(sock);
+}
+
 // What asyncio does in a task of its own: whatever goes wrong is told in debug mode only.
 void welcome(Acceptor* acceptor, UniqueFd fd, const Address& peer) noexcept {
     Loop* loop = acceptor->loop;
-    Ref<> address = Ref<>::steal(sockaddr_object(peer));
-    Ref<> sock = Ref<>::steal(address ? new_socket(acceptor, std::move(fd)) : nullptr);
-    if (sock && loop->is_debug)
-        log_debug("%r got a new connection from %r: %r", acceptor->server, address.get(),
-                  sock.get());
+    Ref<> sock = Ref<>::steal(new_socket(acceptor, std::move(fd)));
+    if (sock && loop->is_debug) log_connection(acceptor, sock.get(), peer);
     Ref<> protocol, transport;
     if (sock) protocol = Ref<>::steal(PyObject_CallNoArgs(acceptor->factory));
     Ref<> first = protocol ? first_protocol(acceptor, protocol.get()) : Ref<>();
     if (first) {
         transport = Ref<>::steal(make_socket_transport(
-            loop, {sock.get(), first.get(), nullptr, nullptr, acceptor->server, address.get()}));
+            loop, {sock.get(), first.get(), nullptr, nullptr, acceptor->server, &peer}));
     }
     if (transport) return;
     if (take_failure(loop)) return;
@@ -294,6 +299,11 @@ PyObject* loop_unlisten(PyObject* self, PyObject* const* args, Py_ssize_t count,
     stop_acceptor(found);
     if (PyDict_DelItem(acceptors, args[0]) < 0) return nullptr;
     Py_RETURN_NONE;
+}
+
+PyObject* loop_transports_of(PyObject* self, PyObject* server) {
+    const Loop* loop = as_loop(self);
+    return loop->network != nullptr ? loop->network->transports_of(server) : PyList_New(0);
 }
 
 bool add_acceptor_type(PyObject* module, State* state) {

@@ -42,9 +42,18 @@ struct Belongings {
     Ref<> loop, sock, protocol, server;
 };
 
+// Who asks later gets what the socket was; not of a transport that dies.
+void keep_extra(Transport* transport) noexcept {
+    if (transport->extra != nullptr || PyObject_GC_IsFinalized(object(transport))) return;
+    PyObject* pending = take_exception();
+    if (!make_extra(transport)) PyErr_Clear();
+    if (pending != nullptr) raise_exception(pending);
+}
+
 // The fd has no watcher any more, and the transport is over.
 Belongings strip(Transport* transport) noexcept {
     Ref<Transport> held = Ref<Transport>::borrow(transport);
+    keep_extra(transport);
     if (transport->lost == 0) transport->lost = 1;
     transport->is_closing = true;  // for whoever finds it yet, as a ResourceWarning's source
     Network::unlink(transport);
@@ -54,7 +63,8 @@ Belongings strip(Transport* transport) noexcept {
                    Ref<>::steal(std::exchange(transport->protocol, nullptr)),
                    Ref<>::steal(std::exchange(transport->server, nullptr))};
     // What is queued may run foreign code as it goes: it finds the transport over.
-    delete std::exchange(transport->endpoint, nullptr);
+    if (Endpoint* endpoint = std::exchange(transport->endpoint, nullptr); endpoint != nullptr)
+        endpoint->destroy();
     settle_hold(transport);
     return had;
 }

@@ -16,8 +16,6 @@ namespace {
 
 constexpr const char* kFatalError = "Fatal write error on datagram transport";
 
-PyObject* none_if(bool done) noexcept { return done ? Py_NewRef(Py_None) : nullptr; }
-
 // The pending exception is what asyncio's transport makes of it: the protocol's to know where it
 // is an OSError, else fatal. False with an exception set.
 bool send_failed(DatagramTransport* transport) noexcept {
@@ -148,7 +146,7 @@ PyObject* transport_sendto(PyObject* self, PyObject* const* args, Py_ssize_t cou
         int is_full = PyObject_IsTrue(data);
         if (is_full <= 0) return none_if(is_full == 0);
     }
-    if (transport->remote != Py_None) {
+    if (transport->remote != nullptr) {
         if (!check_remote(transport, address)) return nullptr;
         if (transport->lost > 0)
             return warn_of_lost(transport->lost, "socket.send() raised exception.");
@@ -170,7 +168,7 @@ void in_write_context(DatagramTransport* transport, Body body) noexcept {
     TimedCall timed(loop, object(transport), "_sendto_ready", transport->protocol);
     settle_hold(transport);
     bool done = false;
-    bool entered = run_in_context(loop, transport->write_context, true, [&] { done = body(); });
+    bool entered = run_in_context(loop, write_context(transport), true, [&] { done = body(); });
     if (!entered || !done) report_callback(loop, transport, "_sendto_ready");
 }
 

@@ -36,20 +36,20 @@ PyObject* set_protocol(PyObject* self, PyObject* protocol) {
 }
 
 PyObject* get_remote(PyObject* self, void*) {
-    return Py_NewRef(as_datagram_transport(self)->remote);
+    PyObject* remote = as_datagram_transport(self)->remote;
+    return Py_NewRef(remote != nullptr ? remote : Py_None);
 }
 
 int traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(as_datagram_transport(self)->remote);
     Py_VISIT(as_datagram_transport(self)->known);
-    return traverse_base(as_any_transport(self), visit, arg);
+    return transport_traverse(self, visit, arg);
 }
 
 int clear(PyObject* self) {
-    Py_XSETREF(as_datagram_transport(self)->remote, Py_NewRef(Py_None));
+    Py_CLEAR(as_datagram_transport(self)->remote);
     Py_CLEAR(as_datagram_transport(self)->known);
-    clear_base(as_any_transport(self));
-    return 0;
+    return transport_clear(self);
 }
 
 PyMethodDef methods[] = {
@@ -81,6 +81,7 @@ PyMethodDef methods[] = {
 
 PyGetSetDef attributes[] = {
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
+    kMaxSize,
     {"_loop", transport_get_loop, nullptr, nullptr, nullptr},
     {"_sock", get_object<&Transport::sock>, nullptr, nullptr, nullptr},
     {"_sock_fd", transport_get_fd, nullptr, nullptr, nullptr},
@@ -100,7 +101,7 @@ PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("A transport over a datagra
                        {Py_tp_repr, reinterpret_cast<void*>(transport_repr)},
                        {Py_tp_methods, methods},
                        {Py_tp_getset, attributes},
-                       {Py_tp_members, reading_members},
+                       {Py_tp_members, transport_members},
                        {0, nullptr}};
 
 PyType_Spec spec = {"penstock._core.DatagramTransport", sizeof(DatagramTransport), 0,
@@ -140,10 +141,9 @@ PyObject* loop_make_datagram_transport(PyObject* self, PyObject* const* args, Py
     transport->kind = TransportKind::kDatagram;
     transport->fd = fd;
     transport->family = Address::local_of(fd).family();
-    transport->remote = Py_NewRef(remote);
+    transport->remote = remote != Py_None ? Py_NewRef(remote) : nullptr;
     if (!take_context(transport.get())) return nullptr;
-    set_default_limits(transport.get());
-    if (!fill_extra(transport.get(), sock, nullptr, nullptr) || !look_for_peer(transport.get()))
+    if (!fill_extra(transport.get(), sock, nullptr) || !look_for_peer(transport.get()))
         return nullptr;
     transport->sock = Py_NewRef(sock);
     transport->protocol = Py_NewRef(protocol);

@@ -21,9 +21,10 @@ class DatagramEndpoint final : public Endpoint {
 public:
     DatagramEndpoint(DatagramTransport* transport, Backend& backend, int fd) noexcept
         : socket(backend, fd, *this, kHas313 ? 8 : 0), transport_(transport) {}
-    ~DatagramEndpoint() override;
+    ~DatagramEndpoint();
 
     Channel& channel() noexcept override { return socket; }
+    void destroy() noexcept override { delete this; }
     void on_readable() noexcept override;
     void on_written() noexcept override;
     void on_write_error(int error) noexcept override;
@@ -37,7 +38,7 @@ private:
 
 struct DatagramTransport : Transport {
     DatagramEndpoint* datagrams;  // the endpoint, while there is one
-    PyObject* remote;             // the only address to send to, or None
+    PyObject* remote;             // the only address to send to, or nullptr
     PyObject* known;              // datagrams->address as an object, or nullptr
     int family;
     bool has_peer;  // the socket is connected

@@ -1,4 +1,5 @@
 // Flow control: pause_writing() above the high-water mark, resume_writing() at the low one.
+#include <algorithm>
 #include <limits>
 
 #include "py/arguments.h"
@@ -9,6 +10,16 @@ namespace penstock::py {
 namespace {
 
 constexpr std::size_t kDefaultHighWater = std::size_t{64} * 1024;
+
+constexpr Seldom kUsual = {.high_water = kDefaultHighWater,
+                           .low_water = kDefaultHighWater / 4,
+                           .max_size = Network::kMostBytesARead,
+                           .write_context = nullptr,
+                           .drained = nullptr};
+
+const Seldom& limits(const Transport* transport) noexcept {
+    return transport->seldom != nullptr ? *transport->seldom : kUsual;
+}
 
 std::size_t queued(const Transport* transport) noexcept {
     return transport->endpoint != nullptr ? transport->endpoint->channel().queued() : 0;
@@ -77,10 +88,7 @@ bool complete_limits(Ref<>& high, Ref<>& low, std::size_t default_high) noexcept
 
 bool remember_write_context(Transport* transport) noexcept {
     if (transport->endpoint->channel().is_writing()) return true;
-    PyObject* context = watching_context(transport);
-    if (context == nullptr) return false;
-    Py_XSETREF(transport->write_context, context);
-    return true;
+    return set_write_context(transport, watching_context(transport));
 }
 
 bool after_write(Transport* transport) noexcept {
@@ -91,21 +99,53 @@ bool after_write(Transport* transport) noexcept {
     return is_over ? lose_connection(transport, Py_None) : done;
 }
 
-void set_default_limits(Transport* transport) noexcept {
-    transport->high_water = kDefaultHighWater;
-    transport->low_water = kDefaultHighWater / 4;
-    transport->max_size = Network::kMostBytesARead;
+Seldom* need_seldom(Transport* transport) noexcept {
+    if (transport->seldom == nullptr) {
+        transport->seldom = static_cast<Seldom*>(PyMem_Malloc(sizeof(Seldom)));
+        if (transport->seldom == nullptr) return PyErr_NoMemory(), nullptr;
+        *transport->seldom = kUsual;
+    }
+    return transport->seldom;
+}
+
+bool set_write_context(Transport* transport, PyObject* context) noexcept {
+    Seldom* seldom = context != nullptr ? need_seldom(transport) : nullptr;
+    if (seldom == nullptr) return Py_XDECREF(context), false;
+    Py_XSETREF(seldom->write_context, context);
+    return true;
+}
+
+std::size_t most_a_read(const Transport* transport) noexcept {
+    auto all = static_cast<Py_ssize_t>(Network::kMostBytesARead);
+    return static_cast<std::size_t>(std::clamp<Py_ssize_t>(limits(transport).max_size, 1, all));
+}
+
+PyObject* transport_get_max_size(PyObject* self, void*) {
+    return PyLong_FromSsize_t(limits(as_any_transport(self)).max_size);
+}
+
+int transport_set_max_size(PyObject* self, PyObject* value, void*) {
+    if (value == nullptr)
+        return PyErr_SetString(PyExc_TypeError, "can't delete numeric/char attribute"), -1;
+    Py_ssize_t size = PyLong_AsSsize_t(value);
+    if (size == -1 && PyErr_Occurred()) return -1;
+    Seldom* seldom = need_seldom(as_any_transport(self));
+    if (seldom == nullptr) return -1;
+    seldom->max_size = size;
+    return 0;
 }
 
 bool maybe_pause_protocol(Transport* transport) noexcept {
-    if (transport->is_protocol_paused || queued(transport) <= transport->high_water) return true;
+    if (transport->is_protocol_paused || queued(transport) <= limits(transport).high_water)
+        return true;
     transport->is_protocol_paused = true;
     return tell_protocol(transport, transport->loop->state->str_pause_writing,
                          "protocol.pause_writing() failed");
 }
 
 bool maybe_resume_protocol(Transport* transport) noexcept {
-    if (!transport->is_protocol_paused || queued(transport) > transport->low_water) return true;
+    if (!transport->is_protocol_paused || queued(transport) > limits(transport).low_water)
+        return true;
     transport->is_protocol_paused = false;
     return tell_protocol(transport, transport->loop->state->str_resume_writing,
                          "protocol.resume_writing() failed");
@@ -117,8 +157,8 @@ PyObject* transport_get_write_buffer_size(PyObject* self, PyObject*) {
 
 PyObject* transport_get_write_buffer_limits(PyObject* self, PyObject*) {
     Transport* transport = as_any_transport(self);
-    return Py_BuildValue("(nn)", static_cast<Py_ssize_t>(transport->low_water),
-                         static_cast<Py_ssize_t>(transport->high_water));
+    return Py_BuildValue("(nn)", static_cast<Py_ssize_t>(limits(transport).low_water),
+                         static_cast<Py_ssize_t>(limits(transport).high_water));
 }
 
 bool parse_limits(const char* function, PyObject* const* args, Py_ssize_t count, PyObject* names,
@@ -137,8 +177,10 @@ PyObject* transport_set_write_buffer_limits(PyObject* self, PyObject* const* arg
     std::size_t high, low;
     if (!parse_limits("set_write_buffer_limits", args, count, names, kDefaultHighWater, high, low))
         return nullptr;
-    transport->high_water = high;
-    transport->low_water = low;
+    Seldom* seldom = need_seldom(transport);
+    if (seldom == nullptr) return nullptr;
+    seldom->high_water = high;
+    seldom->low_water = low;
     if (!maybe_pause_protocol(transport)) return nullptr;
     Py_RETURN_NONE;
 }

@@ -13,6 +13,7 @@ PyObject* loop_make_tls(PyObject* self, PyObject* const* args, Py_ssize_t count)
 PyObject* loop_make_datagram_transport(PyObject* self, PyObject* const* args, Py_ssize_t count);
 PyObject* loop_listen(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
 PyObject* loop_unlisten(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
+PyObject* loop_transports_of(PyObject* self, PyObject* server);
 PyObject* loop_resolve(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names);
 
 bool add_transport_types(PyObject* module, State* state);

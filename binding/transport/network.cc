@@ -28,7 +28,7 @@ Network::~Network() {
         transport->endpoint->channel().detach();
         settle_hold(transport.get());
     }
-    Py_CLEAR(spare_);
+    for (Block& block : blocks_) Py_CLEAR(block.bytes);
     Py_CLEAR(acceptors_);
 }
 
@@ -54,23 +54,30 @@ void Network::unlink(Transport* transport) noexcept {
     if (slot == transport) slot = nullptr;
 }
 
-PyObject* Network::take_block(std::size_t size) noexcept {
-    PyObject* block = std::exchange(spare_, nullptr);
-    if (block != nullptr) {
-        auto capacity = static_cast<std::size_t>(PyBytes_GET_SIZE(block));
-        if (capacity >= size && capacity <= 2 * size) return block;
-        Py_DECREF(block);
-    }
-    return PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size));
+PyObject* Network::transports_of(const PyObject* server) const noexcept {
+    Ref<> found = Ref<>::steal(PyList_New(0));
+    for (const ListNode* node = transports_.next; found && node != &transports_; node = node->next)
+        if (Transport* transport = transport_of(node); transport->server == server)
+            if (PyList_Append(found.get(), object(transport)) < 0) return nullptr;
+    return found.release();
 }
 
-void Network::return_block(PyObject* block, std::size_t capacity) noexcept {
-    if (Py_REFCNT(block) == 1 && spare_ == nullptr) {
-        resize_block(block, capacity);
-        spare_ = block;
+PyObject* Network::take_block(std::size_t size) noexcept {
+    auto found = std::find_if(blocks_.begin(), blocks_.end(), [size](const Block& block) {
+        return block.bytes != nullptr && Py_REFCNT(block.bytes) == 1 && block.capacity >= size &&
+               block.capacity <= 2 * size;
+    });
+    if (found == blocks_.end()) {
+        PyObject* fresh = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size));
+        if (fresh == nullptr) return nullptr;
+        --found;  // what was used least recently gives way
+        Py_XDECREF(found->bytes);
+        *found = {fresh, size};
     } else {
-        Py_DECREF(block);
+        resize_block(found->bytes, found->capacity);
     }
+    std::rotate(blocks_.begin(), found, found + 1);
+    return Py_NewRef(blocks_.front().bytes);
 }
 
 int Network::traverse(visitproc visit, void* arg) const noexcept {

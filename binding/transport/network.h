@@ -28,6 +28,8 @@ public:
     // kept alive (hold()).
     void link(Transport* transport);  // throws std::bad_alloc
     static void unlink(Transport* transport) noexcept;
+    // A new list of those that `server` has accepted; nullptr with MemoryError set.
+    PyObject* transports_of(const PyObject* server) const noexcept;
     Transport* at(int fd) const noexcept {
         auto index = static_cast<std::size_t>(fd);
         return fd >= 0 && index < by_fd_.size() ? by_fd_[index] : nullptr;
@@ -40,12 +42,12 @@ public:
     std::span<std::byte> scratch() noexcept { return {scratch_.get(), kMostBytesARead}; }
     // The same for what is deciphered.
     std::span<std::byte> plaintext() noexcept { return plaintext_; }
-    // A bytes object of at least `size` bytes for a large read, which nobody else has. nullptr
-    // with MemoryError set.
+    // A bytes object of at least `size` bytes for a large read, which nobody else has, as a new
+    // reference. nullptr with MemoryError set. Once everybody has let go of it, it serves again:
+    // what malloc() gives fresh costs a page fault each 4 KiB.
     PyObject* take_block(std::size_t size) noexcept;
-    // It has served. Where nobody else has it, it serves again: a fresh one costs a page fault
-    // each 4 KiB.
-    void return_block(PyObject* block, std::size_t capacity) noexcept;
+    // Of the next sock_recv(), by what the last one has brought; 0: through scratch().
+    std::size_t& sock_read_size() noexcept { return sock_read_size_; }
 
     int traverse(visitproc visit, void* arg) const noexcept;
 
@@ -58,7 +60,12 @@ private:
     Lookups lookups_;
     std::unique_ptr<std::byte[]> scratch_;
     std::array<std::byte, std::size_t{32} * 1024> plaintext_;
-    PyObject* spare_ = nullptr;
+    struct Block {
+        PyObject* bytes = nullptr;
+        std::size_t capacity = 0;
+    };
+    std::size_t sock_read_size_ = 0;
+    std::array<Block, 8> blocks_;  // the last used first; some may be in use elsewhere
 };
 
 }  // namespace penstock::py

@@ -58,7 +58,6 @@ PyObject* make_pipe_transport(Loop* loop, PyObject* const* args, bool writes) no
     transport->fd = fd;
     as_pipe(transport.get())->device = status.st_dev;
     as_pipe(transport.get())->inode = status.st_ino;
-    set_default_limits(transport.get());
     transport->extra = PyDict_New();
     if (transport->extra == nullptr || PyDict_SetItem(transport->extra, state->str_pipe, pipe) < 0)
         return nullptr;
@@ -85,7 +84,7 @@ PyObject* repr(PyObject* self) {
     const char* state = transport->is_closing ? " closing" : "";
     if (transport->loop->is_closed)
         return PyUnicode_FromFormat("<%U%s fd=%d open>", name.get(), state, transport->fd);
-    const Stream& stream = transport->connection->stream;
+    const Stream& stream = stream_of(transport);
     if (kWrites)
         return PyUnicode_FromFormat("<%U%s fd=%d %s bufsize=%zu>", name.get(), state, transport->fd,
                                     stream.is_writing() ? "polling" : "idle", stream.queued());
@@ -148,6 +147,7 @@ PyMethodDef write_methods[] = {
 // What programs know of asyncio's.
 PyGetSetDef read_attributes[] = {
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
+    kMaxSize,
     {"_loop", transport_get_loop, nullptr, nullptr, nullptr},
     {"_pipe", get_object<&SocketTransport::sock>, set_pipe, nullptr, nullptr},
     {"_fileno", transport_get_fd, nullptr, nullptr, nullptr},
@@ -167,11 +167,6 @@ PyGetSetDef write_attributes[] = {
     {"_protocol_paused", get_flag<&SocketTransport::is_protocol_paused>, nullptr, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
-PyMemberDef members[] = {
-    {"__dictoffset__", T_PYSSIZET, offsetof(Transport, dict), READONLY, nullptr},
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(Transport, weakrefs), READONLY, nullptr},
-    {nullptr, 0, 0, 0, nullptr}};
-
 PyType_Slot read_slots[] = {{Py_tp_doc, const_cast<char*>("A transport that reads a pipe.")},
                             {Py_tp_dealloc, reinterpret_cast<void*>(transport_dealloc)},
                             {Py_tp_traverse, reinterpret_cast<void*>(transport_traverse)},
@@ -180,7 +175,7 @@ PyType_Slot read_slots[] = {{Py_tp_doc, const_cast<char*>("A transport that read
                             {Py_tp_repr, reinterpret_cast<void*>(repr<false>)},
                             {Py_tp_methods, read_methods},
                             {Py_tp_getset, read_attributes},
-                            {Py_tp_members, reading_members},
+                            {Py_tp_members, transport_members},
                             {0, nullptr}};
 
 PyType_Slot write_slots[] = {{Py_tp_doc, const_cast<char*>("A transport that writes a pipe.")},
@@ -191,7 +186,7 @@ PyType_Slot write_slots[] = {{Py_tp_doc, const_cast<char*>("A transport that wri
                              {Py_tp_repr, reinterpret_cast<void*>(repr<true>)},
                              {Py_tp_methods, write_methods},
                              {Py_tp_getset, write_attributes},
-                             {Py_tp_members, members},
+                             {Py_tp_members, transport_members},
                              {0, nullptr}};
 
 constexpr unsigned kFlags =
@@ -241,8 +236,8 @@ void pipe_ended(SocketTransport* transport) noexcept {
 void pipe_reader_left(SocketTransport* transport) noexcept {
     Ref<> loop = Ref<>::borrow(object(transport->loop));
     closed_by_peer(transport);
-    if (transport->connection == nullptr) return;
-    Ref<> error = transport->connection->stream.queued() > 0
+    if (transport->endpoint == nullptr) return;
+    Ref<> error = stream_of(transport).queued() > 0
                       ? Ref<>::steal(PyObject_CallNoArgs(PyExc_BrokenPipeError))
                       : Ref<>::borrow(Py_None);
     Ref<> done =
@@ -255,7 +250,7 @@ bool leave_number(SocketTransport* transport) noexcept {
     bool is_ours = ::fstat(transport->fd, &status) == 0 &&
                    status.st_dev == as_pipe(transport)->device &&
                    status.st_ino == as_pipe(transport)->inode;
-    int error = is_ours ? transport->connection->stream.move_to_duplicate() : 0;
+    int error = is_ours ? stream_of(transport).move_to_duplicate() : 0;
     if (error == 0) return true;
     raise_os_error(-error, "fcntl");
     return false;

@@ -1,8 +1,8 @@
 // What comes in. A connection is read once a turn.
 //
 // A small read goes through memory of the loop's and is copied into a bytes object of its size.
-// A connection that brings much is read straight into a bytes object; where the protocol keeps
-// nothing of it, as parsers and echoing servers do, the same object serves for the next read.
+// A connection that brings much is read straight into a bytes object, which serves again once
+// nobody keeps anything of it.
 #include <algorithm>
 
 #include "net/socket.h"
@@ -15,19 +15,6 @@ namespace {
 
 constexpr std::size_t kLargeRead = std::size_t{16} * 1024;
 constexpr std::size_t kPage = 4096;
-
-std::span<std::byte> bytes_memory(PyObject* block) noexcept {
-    return {reinterpret_cast<std::byte*>(PyBytes_AS_STRING(block)),
-            static_cast<std::size_t>(PyBytes_GET_SIZE(block))};
-}
-
-// Room for what the last read brought and a little more, so that a full one tells that more
-// waits.
-std::size_t next_read_size(std::size_t received, std::size_t capacity) noexcept {
-    if (received < kLargeRead) return 0;
-    std::size_t wanted = received == capacity ? 2 * capacity : (received / kPage + 1) * kPage;
-    return std::min(wanted, Network::kMostBytesARead);
-}
 
 bool is_transient(ssize_t received) noexcept { return socket::would_block(received); }
 
@@ -91,8 +78,8 @@ void received_eof(SocketTransport* transport) noexcept {
         if (keep_open < 0)
             return contain(transport, loop, "Fatal error: protocol.eof_received() call failed.");
         // Where the transport was closed meanwhile, either is without effect.
-        if (keep_open && transport->connection != nullptr) {
-            transport->connection->stream.stop_reading();
+        if (keep_open && transport->endpoint != nullptr) {
+            stream_of(transport).stop_reading();
             settle_hold(transport);
         } else if (!keep_open && !close_transport(transport)) {
             report_callback(loop, transport, "_read_ready");
@@ -101,6 +88,13 @@ void received_eof(SocketTransport* transport) noexcept {
 }
 
 void deliver(SocketTransport* transport, PyObject* data) noexcept {
+    if (transport->native != nullptr)
+        return in_read_context(transport, [&] {
+            Loop* loop = transport->loop;
+            Ref<> protocol = Ref<>::borrow(transport->protocol);
+            if (!transport->native->on_object(data))
+                contain(transport, loop, "Fatal error: protocol.data_received() call failed.");
+        });
     call_protocol(transport, transport->loop->state->str_data_received, data,
                   "Fatal error: protocol.data_received() call failed.");
 }
@@ -112,7 +106,7 @@ void out_of_memory(SocketTransport* transport) noexcept {
 void read_small(SocketTransport* transport) noexcept {
     Network& network = *transport->loop->network;
     std::span<std::byte> memory = network.scratch().first(most_a_read(transport));
-    ssize_t received = transport->connection->stream.receive(memory);
+    ssize_t received = stream_of(transport).receive(memory);
     if (received > 0) [[likely]] {
         auto count = static_cast<std::size_t>(received);
         transport->read_size = next_read_size(count, memory.size());
@@ -127,33 +121,22 @@ void read_small(SocketTransport* transport) noexcept {
 void read_large(SocketTransport* transport) noexcept {
     Loop* loop = transport->loop;
     std::size_t most = most_a_read(transport);
-    PyObject* block = loop->network->take_block(std::min(transport->read_size, most));
-    if (block == nullptr) return out_of_memory(transport);
-    std::size_t capacity = bytes_memory(block).size();
-    std::span<std::byte> memory = bytes_memory(block).first(std::min(capacity, most));
-    ssize_t received = transport->connection->stream.receive(memory);
-    auto count = static_cast<std::size_t>(std::max<ssize_t>(received, 0));
-    if (count > 0) transport->read_size = next_read_size(count, memory.size());
-    if (2 * count >= capacity) {
-        resize_block(block, count);
-        deliver(transport, block);
-    } else if (count > 0) {
-        // Whoever keeps it would keep the empty half too.
-        Ref<> data = Ref<>::steal(PyBytes_FromStringAndSize(PyBytes_AS_STRING(block), received));
-        if (data)
-            deliver(transport, data.get());
-        else
-            out_of_memory(transport);
-    } else if (received == 0) {
-        received_eof(transport);
-    } else if (!is_transient(received)) {
-        read_failed(transport, static_cast<int>(-received));
+    Ref<> block =
+        Ref<>::steal(loop->network->take_block(std::min<std::size_t>(transport->read_size, most)));
+    if (!block) return out_of_memory(transport);
+    std::size_t capacity = bytes_memory(block.get()).size();
+    std::span<std::byte> memory = bytes_memory(block.get()).first(std::min(capacity, most));
+    ssize_t received = stream_of(transport).receive(memory);
+    if (received == 0) return received_eof(transport);
+    if (received < 0) {
+        if (!is_transient(received)) read_failed(transport, static_cast<int>(-received));
+        return;
     }
-    // The loop may have been closed by what was called.
-    if (loop->network != nullptr)
-        loop->network->return_block(block, capacity);
-    else
-        Py_DECREF(block);
+    auto count = static_cast<std::size_t>(received);
+    loop->reactor->received(count);
+    transport->read_size = next_read_size(count, memory.size());
+    Ref<> data = Ref<>::steal(fitted_block(std::move(block), count));
+    return data ? deliver(transport, data.get()) : out_of_memory(transport);
 }
 
 // A native protocol looks at the bytes where they are.
@@ -192,7 +175,7 @@ void read_into_buffer(SocketTransport* transport) noexcept {
         Py_buffer view;
         if (PyObject_GetBuffer(buffer.get(), &view, PyBUF_WRITABLE) < 0)
             return contain(transport, loop, "Fatal read error on socket transport");
-        ssize_t received = transport->connection->stream.receive(
+        ssize_t received = stream_of(transport).receive(
             {static_cast<std::byte*>(view.buf), static_cast<std::size_t>(view.len)});
         PyBuffer_Release(&view);
         if (received == 0) return received_eof(transport);
@@ -211,6 +194,17 @@ void read_into_buffer(SocketTransport* transport) noexcept {
 
 }  // namespace
 
+std::span<std::byte> bytes_memory(PyObject* block) noexcept {
+    return {reinterpret_cast<std::byte*>(PyBytes_AS_STRING(block)),
+            static_cast<std::size_t>(PyBytes_GET_SIZE(block))};
+}
+
+std::uint32_t next_read_size(std::size_t received, std::size_t capacity) noexcept {
+    if (received < kLargeRead) return 0;
+    std::size_t wanted = received == capacity ? 2 * capacity : (received / kPage + 1) * kPage;
+    return static_cast<std::uint32_t>(std::min(wanted, Network::kMostBytesARead));
+}
+
 void resize_block(PyObject* block, std::size_t size) noexcept {
     Py_SET_SIZE(reinterpret_cast<PyVarObject*>(block), static_cast<Py_ssize_t>(size));
     PyBytes_AS_STRING(block)[size] = '\0';
@@ -224,15 +218,19 @@ void read_ready(SocketTransport* transport) noexcept {
     if (transport->lost > 0) return;
     if (transport->kind == TransportKind::kWritePipe)
         return in_read_context(transport, [&] { pipe_reader_left(transport); });
-    if (transport->native != nullptr) return read_natively(transport);
+    if (transport->native != nullptr && !transport->native->keeps_bytes())
+        return read_natively(transport);
     if (transport->is_buffered) return read_into_buffer(transport);
     if (transport->read_size == 0) return read_small(transport);
     read_large(transport);
 }
 
-std::size_t most_a_read(const Transport* transport) noexcept {
-    auto all = static_cast<Py_ssize_t>(Network::kMostBytesARead);
-    return static_cast<std::size_t>(std::clamp<Py_ssize_t>(transport->max_size, 1, all));
+PyObject* fitted_block(Ref<> block, std::size_t size) noexcept {
+    if (2 * size < bytes_memory(block.get()).size())
+        return PyBytes_FromStringAndSize(PyBytes_AS_STRING(block.get()),
+                                         static_cast<Py_ssize_t>(size));
+    resize_block(block.get(), size);
+    return block.release();
 }
 
 bool start_reading(Transport* transport) noexcept {

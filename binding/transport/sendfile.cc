@@ -13,6 +13,11 @@ PyObject* refuse_closed() noexcept {
     return nullptr;
 }
 
+Ref<> take_drained(SocketTransport* transport) noexcept {
+    if (transport->seldom == nullptr) return {};
+    return Ref<>::steal(std::exchange(transport->seldom->drained, nullptr));
+}
+
 }  // namespace
 
 PyObject* transport_begin_sendfile(PyObject* self, PyObject*) {
@@ -26,10 +31,9 @@ PyObject* transport_begin_sendfile(PyObject* self, PyObject*) {
 PyObject* transport_end_sendfile(PyObject* self, PyObject*) {
     SocketTransport* transport = as_transport(self);
     transport->is_sending_file = false;
-    Ref<> drained = Ref<>::steal(std::exchange(transport->drained, nullptr));
-    if (transport->connection == nullptr || transport->connection->stream.queued() > 0)
-        Py_RETURN_NONE;
-    transport->connection->stream.discard();  // of a wait that was cancelled
+    Ref<> drained = take_drained(transport);
+    if (transport->endpoint == nullptr || stream_of(transport).queued() > 0) Py_RETURN_NONE;
+    stream_of(transport).discard();  // of a wait that was cancelled
     settle_hold(transport);
     Py_RETURN_NONE;
 }
@@ -39,30 +43,28 @@ PyObject* transport_wait_writable(PyObject* self, PyObject*) {
     if (transport->is_closing) return refuse_closed();
     Loop* loop = transport->loop;
     if (!check_open(loop)) return nullptr;
-    PyObject* context = watching_context(transport);
-    if (context == nullptr) return nullptr;
-    Py_XSETREF(transport->write_context, context);
+    if (!set_write_context(transport, watching_context(transport))) return nullptr;
     Ref<> future = Ref<>::steal(loop_create_future(object(loop), nullptr));
     if (!future) return nullptr;
     // Again: what goes as those are made may end the transport.
-    if (transport->connection == nullptr) return refuse_closed();
-    int error = transport->connection->stream.wait_writable();
+    if (transport->endpoint == nullptr) return refuse_closed();
+    int error = stream_of(transport).wait_writable();
     settle_hold(transport);
     if (error != 0) return raise_watch_error(loop, error);
-    Py_XSETREF(transport->drained, Py_NewRef(future.get()));
+    Py_XSETREF(transport->seldom->drained, Py_NewRef(future.get()));
     return future.release();
 }
 
 void wake_file_sender(SocketTransport* transport) noexcept {
-    if (transport->drained == nullptr || transport->connection == nullptr ||
-        transport->connection->stream.queued() > 0)
+    if (transport->seldom == nullptr || transport->endpoint == nullptr ||
+        stream_of(transport).queued() > 0)
         return;
-    Ref<> drained = Ref<>::steal(std::exchange(transport->drained, nullptr));
-    complete_with_none(transport->loop, drained.get());
+    Ref<> drained = take_drained(transport);
+    if (drained) complete_with_none(transport->loop, drained.get());
 }
 
 void fail_file_sender(SocketTransport* transport, PyObject* exception) noexcept {
-    Ref<> drained = Ref<>::steal(std::exchange(transport->drained, nullptr));
+    Ref<> drained = take_drained(transport);
     if (!drained || transport->loop == nullptr) return;
     if (exception == Py_None) refuse_closed();
     PyObject* error = exception == Py_None ? take_exception() : Py_NewRef(exception);

@@ -70,14 +70,13 @@ void detach_from_server(SocketTransport* transport) noexcept {
 bool open_connection(SocketTransport* transport, bool is_shared) noexcept {
     Loop* loop = transport->loop;
     if (!check_open(loop)) return false;  // again: the socket's own methods may have closed it
-    auto* connection = new (std::nothrow)
-        Connection(transport, loop->reactor->backend(), transport->fd,
+    auto* connection = new (static_cast<void*>(transport->room))
+        Connection(loop->reactor->backend(), transport->fd,
                    is_pipe(transport) ? Stream::Kind::kPipe : Stream::Kind::kSocket);
-    transport->connection = connection;
     // Before the loop knows it, for the number stays whoever has it.
-    int error = is_shared && connection != nullptr ? connection->stream.move_to_duplicate() : 0;
+    int error = is_shared ? connection->stream.move_to_duplicate() : 0;
     if (error == 0) return adopt_endpoint(transport, connection);
-    delete connection;
+    connection->destroy();
     raise_os_error(-error, "fcntl");
     return false;
 }
@@ -97,17 +96,6 @@ PyObject* transport_set_protocol(PyObject* self, PyObject* protocol) {
 PyObject* transport_can_write_eof(PyObject*, PyObject*) { Py_RETURN_TRUE; }
 
 // ---- type ------------------------------------------------------------------------------------
-
-int transport_traverse(PyObject* self, visitproc visit, void* arg) {
-    Py_VISIT(as_transport(self)->drained);
-    return traverse_base(as_any_transport(self), visit, arg);
-}
-
-int transport_clear(PyObject* self) {
-    Py_CLEAR(as_transport(self)->drained);
-    clear_base(as_any_transport(self));
-    return 0;
-}
 
 namespace {
 
@@ -147,6 +135,8 @@ PyMethodDef methods[] = {
 
 PyGetSetDef attributes[] = {
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
+    kMaxSize,
+    {"_extra", transport_get_extra, transport_set_extra, nullptr, nullptr},
     {"_loop", transport_get_loop, nullptr, nullptr, nullptr},
     {"_sock", get_object<&SocketTransport::sock>, nullptr, nullptr, nullptr},
     {"_sock_fd", transport_get_fd, nullptr, nullptr, nullptr},
@@ -167,7 +157,7 @@ PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("A stream transport over a 
                        {Py_tp_repr, reinterpret_cast<void*>(transport_repr)},
                        {Py_tp_methods, methods},
                        {Py_tp_getset, attributes},
-                       {Py_tp_members, reading_members},
+                       {Py_tp_members, transport_members},
                        {0, nullptr}};
 
 PyType_Spec spec = {"penstock._core.SocketTransport", sizeof(SocketTransport), 0,
@@ -182,10 +172,8 @@ bool import_name(PyObject*& slot, const char* module, const char* name) noexcept
 
 }  // namespace
 
-Connection::~Connection() { transport_->connection = nullptr; }
-
 void Connection::on_readable() noexcept {
-    Ref<SocketTransport> transport = Ref<SocketTransport>::borrow(transport_);
+    Ref<SocketTransport> transport = Ref<SocketTransport>::borrow(this->transport());
     Loop* loop = transport->loop;
     // Whatever waits is reported again in the next turn, or run.
     if (loop->failure != nullptr || !may_read(transport.get())) return;
@@ -207,8 +195,10 @@ PyObject* make_socket_transport(Loop* loop, const TransportOptions& options) noe
     transport->loop = as_loop(Py_NewRef(object(loop)));
     transport->fd = fd;
     if (!take_context(transport.get())) return nullptr;
-    set_default_limits(transport.get());
-    if (!fill_extra(transport.get(), options.sock, options.extra, options.peername)) return nullptr;
+    bool is_told = options.extra != nullptr && options.extra != Py_None;
+    if (!(is_told ? fill_extra(transport.get(), options.sock, options.extra)
+                  : put_off_extra(transport.get(), options.sock, options.peer)))
+        return nullptr;
     transport->sock = Py_NewRef(options.sock);
     if (set_protocol(transport.get(), options.protocol) &&
         attach_to_server(transport.get(), options.server) &&

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 
 #include "net/stream.h"
 #include "transport/transport.h"
@@ -11,14 +13,14 @@ namespace penstock::py {
 
 struct SocketTransport;
 
-// The kernel's side of a transport.
+// The kernel's side of a transport, in which it lies.
 class Connection final : public Endpoint {
 public:
-    Connection(SocketTransport* transport, Backend& backend, int fd, Stream::Kind kind) noexcept
-        : stream(backend, fd, *this, kind), transport_(transport) {}
-    ~Connection() override;
+    Connection(Backend& backend, int fd, Stream::Kind kind) noexcept
+        : stream(backend, fd, *this, kind) {}
 
     Channel& channel() noexcept override { return stream; }
+    void destroy() noexcept override { std::destroy_at(this); }
     void on_readable() noexcept override;
     void on_written() noexcept override;
     void on_write_error(int error) noexcept override;
@@ -26,16 +28,30 @@ public:
     Stream stream;
 
 private:
-    SocketTransport* transport_;
+    SocketTransport* transport() noexcept;
 };
 
 struct SocketTransport : Transport {
-    Connection* connection;  // the endpoint, while there is one
-    PyObject* drained;       // the future of who sends a file, while it waits
-    std::size_t read_size;   // of the next read; 0: through the loop's scratch memory
-    unsigned dropped;        // a pipe's writes that failed or came too late
     bool has_eof, is_buffered, is_sending_file;
+    unsigned dropped;         // a pipe's writes that failed or came too late
+    std::uint32_t read_size;  // of the next read; 0: through the loop's scratch memory
+    alignas(Connection) std::byte room[sizeof(Connection)];  // the endpoint's, while there is one
 };
+
+#if PY_VERSION_HEX < 0x030E0000  // from there on an object's head leaves no padding to fill
+// With the 16 bytes that the collector puts before it, pymalloc's class of 240.
+static_assert(sizeof(SocketTransport) == 224);
+#endif
+
+inline SocketTransport* Connection::transport() noexcept {
+    constexpr std::size_t kRoom = sizeof(SocketTransport) - sizeof(Connection);  // it is the last
+    return reinterpret_cast<SocketTransport*>(reinterpret_cast<std::byte*>(this) - kRoom);
+}
+
+// While there is an endpoint.
+inline Stream& stream_of(const SocketTransport* transport) noexcept {
+    return static_cast<Connection*>(transport->endpoint)->stream;
+}
 
 inline SocketTransport* as_transport(PyObject* object) noexcept {
     return reinterpret_cast<SocketTransport*>(object);
@@ -44,10 +60,10 @@ inline SocketTransport* as_transport(PyObject* object) noexcept {
 struct TransportOptions {
     PyObject* sock;  // or what a pipe was given as
     PyObject* protocol;
-    PyObject* waiter;    // nullptr or None for none
-    PyObject* extra;     // as above, else a dict that the transport keeps
-    PyObject* server;    // as above
-    PyObject* peername;  // nullptr: the socket is asked
+    PyObject* waiter;     // nullptr or None for none
+    PyObject* extra;      // as above, else a dict that the transport keeps
+    PyObject* server;     // as above
+    const Address* peer;  // nullptr: the socket is asked
 };
 
 PyObject* make_socket_transport(Loop* loop, const TransportOptions& options) noexcept;
@@ -57,13 +73,19 @@ PyObject* make_socket_transport(Loop* loop, const TransportOptions& options) noe
 bool open_connection(SocketTransport* transport, bool is_shared) noexcept;
 PyObject* transport_set_protocol(PyObject* self, PyObject* protocol);
 PyObject* transport_can_write_eof(PyObject*, PyObject*);
-int transport_traverse(PyObject* self, visitproc visit, void* arg);
-int transport_clear(PyObject* self);
 
 // read.cc
 void read_ready(SocketTransport* transport) noexcept;
+// Room for what the last read brought and a little more, so that a full one tells that more
+// waits; 0 where it brought little.
+std::uint32_t next_read_size(std::size_t received, std::size_t capacity) noexcept;
+// Of Network::take_block().
+std::span<std::byte> bytes_memory(PyObject* block) noexcept;
 // The block was made for `size` bytes.
 void resize_block(PyObject* block, std::size_t size) noexcept;
+// The first `size` bytes of what the block was taken for: itself, unless whoever keeps it would
+// keep more emptiness than bytes. nullptr with MemoryError set.
+PyObject* fitted_block(Ref<> block, std::size_t size) noexcept;
 
 // write.cc
 PyObject* transport_write(PyObject* self, PyObject* data);

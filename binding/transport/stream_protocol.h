@@ -15,6 +15,9 @@ class StreamProtocol {
 public:
     // The memory is the caller's again when this returns.
     virtual bool on_bytes(std::span<const std::byte> bytes) noexcept = 0;
+    // The same for who would copy the bytes to keep them: keeps_bytes() says so.
+    virtual bool on_object(PyObject* bytes) noexcept;
+    virtual bool keeps_bytes() const noexcept { return false; }
     // As eof_received(): whether the transport stays open, which is 0, 1 or -1.
     virtual int on_eof() noexcept = 0;
     virtual bool on_pause_writing() noexcept = 0;

@@ -154,12 +154,11 @@ Ref<> make_probe(TlsLibrary* library) noexcept {
         Ref<>::steal(ssl ? PyObject_GetAttrString(ssl.get(), "PROTOCOL_TLS_SERVER") : nullptr);
     Ref<> context = Ref<>::steal(
         protocol ? PyObject_CallMethod(ssl.get(), "SSLContext", "O", protocol.get()) : nullptr);
-    Ref<> incoming = Ref<>::steal(PyObject_CallNoArgs(library->memory_bio));
-    Ref<> outgoing = Ref<>::steal(PyObject_CallNoArgs(library->memory_bio));
-    return Ref<>::steal(context && incoming && outgoing
-                            ? PyObject_CallMethod(context.get(), "wrap_bio", "OOO", incoming.get(),
-                                                  outgoing.get(), Py_True)
-                            : nullptr);
+    Ref<> incoming = Ref<>::steal(context ? PyObject_CallNoArgs(library->memory_bio) : nullptr);
+    Ref<> outgoing = Ref<>::steal(incoming ? PyObject_CallNoArgs(library->memory_bio) : nullptr);
+    return Ref<>::steal(outgoing ? PyObject_CallMethod(context.get(), "wrap_bio", "OOO",
+                                                       incoming.get(), outgoing.get(), Py_True)
+                                 : nullptr);
 }
 
 }  // namespace

@@ -106,16 +106,19 @@ bool TlsSession::set_up(const TlsOptions& options) noexcept {
 
 bool TlsSession::make_cipher(const TlsOptions& options) noexcept {
     Ref<> incoming = Ref<>::steal(PyObject_CallNoArgs(library_->memory_bio));
+    if (!incoming) return false;
     Ref<> outgoing = Ref<>::steal(PyObject_CallNoArgs(library_->memory_bio));
+    if (!outgoing) return false;
     Ref<> wrap = Ref<>::steal(PyObject_GetAttrString(context_.get(), "wrap_bio"));
-    if (!incoming || !outgoing || !wrap) return false;
+    if (!wrap) return false;
     int names_host = options.is_server ? 0 : PyObject_IsTrue(options.server_hostname);
     if (names_host < 0) return false;
     Ref<> args = Ref<>::steal(PyTuple_Pack(2, incoming.get(), outgoing.get()));
+    if (!args) return false;
     Ref<> keywords = Ref<>::steal(
         Py_BuildValue("{s:O,s:O}", "server_side", options.is_server ? Py_True : Py_False,
                       "server_hostname", names_host ? options.server_hostname : Py_None));
-    if (!args || !keywords) return false;
+    if (!keywords) return false;
     sslobject_ = Ref<>::steal(PyObject_Call(wrap.get(), args.get(), keywords.get()));
     if (!sslobject_) return false;
     if (tls::OpenSslApi::Ssl* ssl = ssl_pointer(library_, sslobject_.get())) {

@@ -163,6 +163,8 @@ private:
     bool close_below() noexcept;
     bool force_close_below(PyObject* exception) noexcept;
 
+    // By the protocol, where it lies, before the next is deciphered.
+    bool is_read_in_place() const noexcept { return native_ != nullptr && !native_->keeps_bytes(); }
     bool may_read() const noexcept {
         return state_ == Phase::kWrapped || state_ == Phase::kFlushing;
     }

@@ -22,11 +22,6 @@ namespace {
 constexpr std::size_t kRecord = std::size_t{16} * 1024;       // the most plaintext of one
 constexpr std::size_t kMostAWrite = std::size_t{128} * 1024;  // encrypted before it is sent
 
-std::span<std::byte> bytes_memory(PyObject* block) noexcept {
-    return {reinterpret_cast<std::byte*>(PyBytes_AS_STRING(block)),
-            static_cast<std::size_t>(PyBytes_GET_SIZE(block))};
-}
-
 // A failure of the connection, unless the protocol's own exception came first.
 bool fails_with(PyObject* failure, bool done) noexcept {
     if (failure == nullptr) return done;
@@ -115,33 +110,26 @@ bool TlsSession::read_and_deliver(Outcome& outcome, bool& is_full) noexcept {
     if (network == nullptr) return true;
     std::size_t bound = cipher_->buffered() + kRecord;  // a part of a record may be in already
     // A native protocol deciphers what it gets, into that same memory.
-    bool is_small = bound <= network->plaintext().size() && native_ == nullptr;
-    PyObject* block = is_small ? nullptr : network->take_block(bound);
-    if (!is_small && block == nullptr) return false;
-    std::span<std::byte> memory = is_small ? network->plaintext() : bytes_memory(block);
+    bool is_small = bound <= network->plaintext().size() && !is_read_in_place();
+    Ref<> block = Ref<>::steal(is_small ? nullptr : network->take_block(bound));
+    if (!is_small && !block) return false;
+    std::span<std::byte> memory = is_small ? network->plaintext() : bytes_memory(block.get());
     std::size_t count = fill(memory, outcome);
     is_full = count == memory.size();
     // What came before a failure is delivered before it.
     PyObject* failure = outcome == Outcome::kFailed ? take_exception() : nullptr;
     bool done = true;
-    if (count > 0 && !is_small && native_ == nullptr && 2 * count >= memory.size()) {
-        resize_block(block, count);
-        done = deliver(block);
+    if (count > 0 && !is_small && !is_read_in_place() && 2 * count >= memory.size()) {
+        resize_block(block.get(), count);
+        done = deliver(block.get());
     } else if (count > 0) {
         done = deliver(memory.first(count));
-    }
-    if (block != nullptr) {
-        // What was called may have closed the loop.
-        if (loop_->network != nullptr)
-            loop_->network->return_block(block, memory.size());
-        else
-            Py_DECREF(block);
     }
     return fails_with(failure, done);
 }
 
 bool TlsSession::deliver(std::span<const std::byte> plaintext) noexcept {
-    if (native_ != nullptr) {
+    if (is_read_in_place()) {
         Ref<> held = Ref<>::borrow(protocol_.get());
         return native_->on_bytes(plaintext);
     }
@@ -153,6 +141,7 @@ bool TlsSession::deliver(std::span<const std::byte> plaintext) noexcept {
 
 bool TlsSession::deliver(PyObject* data) noexcept {
     Ref<> protocol = Ref<>::borrow(protocol_.get());
+    if (native_ != nullptr) return native_->on_object(data);
     PyObject* args[] = {protocol.get(), data};
     Ref<> result = Ref<>::steal(PyObject_VectorcallMethod(
         loop_->state->str_data_received, args, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr));

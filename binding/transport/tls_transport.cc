@@ -13,8 +13,6 @@ namespace {
 TlsTransport* as_tls(PyObject* object) noexcept { return reinterpret_cast<TlsTransport*>(object); }
 TlsSession& session_of(PyObject* self) noexcept { return *as_tls(self)->session; }
 
-PyObject* none_if(bool done) noexcept { return done ? Py_NewRef(Py_None) : nullptr; }
-
 // ---- what asyncio.Transport has ----------------------------------------------------------------
 
 PyObject* write(PyObject* self, PyObject* data) {
@@ -294,10 +292,6 @@ PyType_Spec spec = {"penstock._core.SSLTransport", sizeof(TlsTransport), 0,
                     slots};
 
 }  // namespace
-
-StreamProtocol* native_protocol(State* state, PyObject* protocol) noexcept {
-    return Py_TYPE(protocol) == state->tls_transport ? as_tls(protocol)->session : nullptr;
-}
 
 PyObject* make_tls_transport(Loop* loop, const TlsOptions& options) noexcept {
     if (!check_open(loop)) return nullptr;

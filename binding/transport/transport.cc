@@ -1,9 +1,9 @@
 #include "transport/transport.h"
 
+#include <cstring>
 #include <new>
 
 #include "futures/future.h"
-#include "net/address.h"
 #include "py/arguments.h"
 #include "transport/network.h"
 #include "transport/sockaddr.h"
@@ -44,8 +44,9 @@ bool check_base(PyObject* base, const char* name) noexcept {
     return false;
 }
 
-bool fill_extra(Transport* transport, PyObject* sock, PyObject* extra,
-                PyObject* peername) noexcept {
+namespace {
+
+bool fill(Transport* transport, PyObject* sock, PyObject* extra, const Address& peer) noexcept {
     State* state = transport->loop->state;
     bool is_given = extra != nullptr && extra != Py_None;
     transport->extra = is_given ? Py_NewRef(extra) : PyDict_New();
@@ -56,10 +57,59 @@ bool fill_extra(Transport* transport, PyObject* sock, PyObject* extra,
     if (!put(transport->extra, state->str_sockname, sockname)) return false;
     int has_peer = is_given ? PyDict_Contains(transport->extra, state->str_peername) : 0;
     if (has_peer != 0) return has_peer > 0;
-    if (peername != nullptr)
-        return PyDict_SetItem(transport->extra, state->str_peername, peername) == 0;
-    return put(transport->extra, state->str_peername,
-               name_object(sock, Address::peer_of(transport->fd), "getpeername"));
+    return put(transport->extra, state->str_peername, name_object(sock, peer, "getpeername"));
+}
+
+void forget_peer(Transport* transport) noexcept {
+    sockaddr* peer = std::exchange(transport->peer, nullptr);
+    if (!transport->has_short_peer) PyMem_Free(peer);
+    transport->has_short_peer = false;
+}
+
+Address peer_of(const Transport* transport) noexcept {
+    // The rest of a sockaddr_in is nothing but padding.
+    static_assert(offsetof(sockaddr_in, sin_zero) == sizeof transport->short_peer);
+    if (!transport->has_short_peer) return {transport->peer, sizeof(sockaddr_in6)};
+    sockaddr_in peer{};
+    std::memcpy(&peer, transport->short_peer, sizeof transport->short_peer);
+    return {reinterpret_cast<const sockaddr*>(&peer), sizeof peer};
+}
+
+}  // namespace
+
+bool fill_extra(Transport* transport, PyObject* sock, PyObject* extra) noexcept {
+    return fill(transport, sock, extra, Address::peer_of(transport->fd));
+}
+
+bool put_off_extra(Transport* transport, PyObject* sock, const Address* peer) noexcept {
+    Address asked = peer != nullptr ? *peer : Address::peer_of(transport->fd);
+    if (asked.family() == AF_INET) {
+        std::memcpy(transport->short_peer, asked.get(), sizeof transport->short_peer);
+        transport->has_short_peer = true;
+        return true;
+    }
+    if (asked.family() != AF_INET6) return fill(transport, sock, nullptr, asked);
+    transport->peer = static_cast<sockaddr*>(PyMem_Malloc(asked.size()));
+    if (transport->peer == nullptr) return PyErr_NoMemory(), false;
+    std::memcpy(transport->peer, asked.get(), asked.size());
+    return true;
+}
+
+bool make_extra(Transport* transport) noexcept {
+    if (transport->extra != nullptr) return true;
+    bool has_peer = transport->has_short_peer || transport->peer != nullptr;
+    if (!has_peer || transport->sock == nullptr) {
+        // Memory was out as the connection was lost.
+        transport->extra = PyDict_New();
+        return transport->extra != nullptr;
+    }
+    Ref<> sock = Ref<>::borrow(transport->sock);
+    bool done = fill(transport, sock.get(), nullptr, peer_of(transport));
+    if (done)
+        forget_peer(transport);
+    else
+        Py_CLEAR(transport->extra);
+    return done;
 }
 
 bool adopt_endpoint(Transport* transport, Endpoint* endpoint) noexcept {
@@ -77,8 +127,8 @@ bool adopt_endpoint(Transport* transport, Endpoint* endpoint) noexcept {
 // The handle.
 static Ref<> schedule(Transport* transport, PyObject* callback, PyObject* argument) noexcept {
     Loop* loop = transport->loop;
-    PyObject* args[] = {object(loop), callback, argument, transport->context};
-    PyObject* names = transport->context != nullptr ? loop->state->context_keyword : nullptr;
+    PyObject* args[] = {object(loop), callback, argument, own_context(transport)};
+    PyObject* names = own_context(transport) != nullptr ? loop->state->context_keyword : nullptr;
     return Ref<>::steal(loop->is_plain
                             ? loop_call_soon(object(loop), args + 1, 2, names)
                             : PyObject_VectorcallMethod(loop->state->str_call_soon, args,
@@ -106,14 +156,17 @@ bool call_soon(Transport* transport, PyObject* callback, PyObject* argument) noe
     return static_cast<bool>(schedule(transport, callback, argument));
 }
 
-bool take_context(Transport* transport) noexcept {
-    if (!kHas315) return true;
+bool take_context([[maybe_unused]] Transport* transport) noexcept {
+#if PY_VERSION_HEX >= 0x030F0000
     transport->context = PyContext_CopyCurrent();
     return transport->context != nullptr;
+#else
+    return true;
+#endif
 }
 
 PyObject* watching_context(const Transport* transport) noexcept {
-    if (transport->context != nullptr) return Py_NewRef(transport->context);
+    if (PyObject* own = own_context(transport); own != nullptr) return Py_NewRef(own);
     State* state = transport->loop->state;
     return Scratch::snapshot(current_thread(transport->loop), state->bare_context,
                              state->empty_vars);
@@ -157,8 +210,7 @@ PyObject* transport_start(PyObject* self, PyObject* waiter) {
     return nullptr;
 }
 
-PyMemberDef reading_members[] = {
-    {"max_size", T_PYSSIZET, offsetof(Transport, max_size), 0, "The most that is read at once."},
+PyMemberDef transport_members[] = {
     {"__dictoffset__", T_PYSSIZET, offsetof(Transport, dict), READONLY, nullptr},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(Transport, weakrefs), READONLY, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
@@ -175,13 +227,24 @@ bool read_extra_info_arguments(PyObject* const* args, Py_ssize_t count, PyObject
     return true;
 }
 
+// What is asked for wouldn't be in it: it needn't be made.
+static bool is_foreign_to_extra(const Transport* transport, PyObject* name) noexcept {
+    if (transport->extra != nullptr || transport->loop == nullptr || !PyUnicode_CheckExact(name))
+        return false;
+    const State* state = transport->loop->state;
+    for (PyObject* known : {state->str_socket, state->str_sockname, state->str_peername})
+        if (PyUnicode_Compare(name, known) == 0) return false;
+    return true;
+}
+
 PyObject* transport_get_extra_info(PyObject* self, PyObject* const* args, Py_ssize_t count,
                                    PyObject* names) {
     Transport* transport = as_any_transport(self);
     PyObject *name, *fallback;
     if (!read_extra_info_arguments(args, count, names, name, fallback)) return nullptr;
-    if (transport->extra == nullptr || !PyDict_Check(transport->extra))
-        return PyErr_Format(PyExc_AttributeError, "_extra");
+    if (is_foreign_to_extra(transport, name)) return Py_NewRef(fallback);
+    if (!make_extra(transport)) return nullptr;
+    if (!PyDict_Check(transport->extra)) return PyErr_Format(PyExc_AttributeError, "_extra");
     PyObject* found = PyDict_GetItemWithError(transport->extra, name);
     if (found == nullptr && PyErr_Occurred()) return nullptr;
     return Py_NewRef(found != nullptr ? found : fallback);
@@ -194,6 +257,17 @@ PyObject* transport_get_protocol(PyObject* self, PyObject*) {
 
 PyObject* transport_is_closing(PyObject* self, PyObject*) {
     return PyBool_FromLong(as_any_transport(self)->is_closing);
+}
+
+PyObject* transport_get_extra(PyObject* self, void*) {
+    Transport* transport = as_any_transport(self);
+    return make_extra(transport) ? Py_NewRef(transport->extra) : nullptr;
+}
+int transport_set_extra(PyObject* self, PyObject* value, void*) {
+    if (value == nullptr) return PyErr_SetString(PyExc_AttributeError, "_extra"), -1;
+    forget_peer(as_any_transport(self));
+    Py_XSETREF(as_any_transport(self)->extra, Py_NewRef(value));
+    return 0;
 }
 
 PyObject* transport_get_loop(PyObject* self, void*) {
@@ -224,29 +298,43 @@ PyObject* transport_repr(PyObject* self) {
 
 // ---- life ------------------------------------------------------------------------------------
 
-int traverse_base(Transport* transport, visitproc visit, void* arg) noexcept {
-    Py_VISIT(object(Py_TYPE(object(transport))));
+int transport_traverse(PyObject* self, visitproc visit, void* arg) {
+    Transport* transport = as_any_transport(self);
+    Py_VISIT(object(Py_TYPE(self)));
     Py_VISIT(transport->extra);
     Py_VISIT(object(transport->loop));
     Py_VISIT(transport->sock);
     Py_VISIT(transport->protocol);
     Py_VISIT(transport->server);
-    Py_VISIT(transport->context);
     Py_VISIT(transport->read_context);
-    Py_VISIT(transport->write_context);
+#if PY_VERSION_HEX >= 0x030F0000
+    Py_VISIT(transport->context);
+#endif
+    if (transport->seldom != nullptr) {
+        Py_VISIT(transport->seldom->write_context);
+        Py_VISIT(transport->seldom->drained);
+    }
     Py_VISIT(transport->dict);
     return 0;
 }
 
-void clear_base(Transport* transport) noexcept {
+int transport_clear(PyObject* self) {
+    Transport* transport = as_any_transport(self);
     Py_CLEAR(transport->extra);
+    forget_peer(transport);
     transport->native = nullptr;
     Py_CLEAR(transport->protocol);
     Py_CLEAR(transport->server);
-    Py_CLEAR(transport->context);
     Py_CLEAR(transport->read_context);
-    Py_CLEAR(transport->write_context);
+#if PY_VERSION_HEX >= 0x030F0000
+    Py_CLEAR(transport->context);
+#endif
+    if (transport->seldom != nullptr) {
+        Py_CLEAR(transport->seldom->write_context);
+        Py_CLEAR(transport->seldom->drained);
+    }
     Py_CLEAR(transport->dict);
+    return 0;
 }
 
 void transport_dealloc(PyObject* self) {
@@ -258,6 +346,7 @@ void transport_dealloc(PyObject* self) {
     type->tp_clear(self);
     Py_CLEAR(transport->loop);
     Py_CLEAR(transport->sock);
+    PyMem_Free(transport->seldom);
     type->tp_free(self);
     Py_DECREF(object(type));
 }

@@ -15,6 +15,7 @@
 #include <cstdint>
 
 #include "loop/loop.h"
+#include "net/address.h"
 #include "net/channel.h"
 #include "py/python.h"
 #include "py/ref.h"
@@ -25,8 +26,12 @@ namespace penstock::py {
 // The kernel's side of a transport.
 class Endpoint : public Channel::Observer {
 public:
-    virtual ~Endpoint() = default;
     virtual Channel& channel() noexcept = 0;
+    // Ends it, wherever it lies.
+    virtual void destroy() noexcept = 0;
+
+protected:
+    ~Endpoint() = default;
 };
 
 enum class TransportKind : std::uint8_t {
@@ -37,27 +42,45 @@ enum class TransportKind : std::uint8_t {
     kWriteDevice,  // as kWritePipe, but being readable tells nothing of a peer's end
 };
 
+// What most transports never have, nor differ in: made when it is needed.
+struct Seldom {
+    std::size_t high_water, low_water;
+    Py_ssize_t max_size;      // of a read, as the program has set it
+    PyObject* write_context;  // the one in which the queue began to fill
+    PyObject* drained;        // the future of who sends a file, while it waits
+};
+
 struct Transport {
-    PyObject_HEAD PyObject* extra;  // the slot of asyncio.BaseTransport
-    Loop* loop;  // strong; nullptr, as the next five, once connection_lost() was called
+    // Python makes them. With a constructor declared, what a kind adds may begin in the last word.
+    Transport() = delete;
+
+    PyObject_HEAD PyObject* extra;  // the slot of asyncio.BaseTransport; see make_extra()
+    Loop* loop;  // strong; nullptr, as the next four, once connection_lost() was called
     Endpoint* endpoint;
     PyObject* sock;  // or what a pipe was given as
     PyObject* protocol;
-    StreamProtocol* native;   // the protocol's own, or nullptr
-    PyObject* server;         // or nullptr
-    PyObject* context;        // of all its calls, from CPython 3.15 on; nullptr before
-    PyObject* read_context;   // the one in which reading was started or resumed
-    PyObject* write_context;  // the one in which the queue began to fill
+    StreamProtocol* native;  // the protocol's own, or nullptr
+    PyObject* server;        // or nullptr
+#if PY_VERSION_HEX >= 0x030F0000
+    PyObject* context;  // of all its calls
+#endif
+    PyObject* read_context;  // the one in which reading was started or resumed
+    // Where `extra` is not made yet: a copy of our own, or nullptr; or, with has_short_peer, what a
+    // sockaddr_in tells.
+    union {
+        sockaddr* peer;
+        std::byte short_peer[8];
+    };
+    Seldom* seldom;  // or nullptr
     PyObject* dict;
     PyObject* weakrefs;
-    ListNode node;  // in Network's list
-    std::size_t high_water, low_water;
-    Py_ssize_t max_size;  // of a read, as the program has set it
-    int fd;
-    unsigned lost;       // connection_lost() is due; a socket's writes since, roughly
+    ListNode node;       // in Network's list
     std::size_t caused;  // what reading has made ready ends there in the ready queue
+    int fd;
+    unsigned lost;  // connection_lost() is due; a socket's writes since, roughly
     TransportKind kind;
-    bool is_held, is_closing, is_paused, is_protocol_paused;
+    bool is_held : 1, has_short_peer : 1;
+    bool is_closing, is_paused, is_protocol_paused;
 };
 
 inline Transport* as_any_transport(PyObject* object) noexcept {
@@ -66,6 +89,19 @@ inline Transport* as_any_transport(PyObject* object) noexcept {
 inline Transport* transport_of(const ListNode* node) noexcept {
     auto* start = reinterpret_cast<const std::byte*>(node) - offsetof(Transport, node);
     return reinterpret_cast<Transport*>(const_cast<std::byte*>(start));
+}
+
+// The context of all calls; nullptr where each has its own.
+inline PyObject* own_context([[maybe_unused]] const Transport* transport) noexcept {
+#if PY_VERSION_HEX >= 0x030F0000
+    return transport->context;
+#else
+    return nullptr;
+#endif
+}
+// Once something was queued: that has made a Seldom, which stays.
+inline PyObject*& write_context(const Transport* transport) noexcept {
+    return transport->seldom->write_context;
 }
 
 inline bool is_pipe(const Transport* transport) noexcept {
@@ -77,8 +113,13 @@ inline bool is_pipe(const Transport* transport) noexcept {
 // `extra`; false with ImportError set.
 bool check_base(PyObject* base, const char* name) noexcept;
 // What get_extra_info() tells, added to `extra` where that is a dict. The addresses are asked now:
-// a socket that is lost has none. nullptr for `peername`: the socket is asked.
-bool fill_extra(Transport* transport, PyObject* sock, PyObject* extra, PyObject* peername) noexcept;
+// a socket that is lost has none.
+bool fill_extra(Transport* transport, PyObject* sock, PyObject* extra) noexcept;
+// The same once somebody asks, or the connection is lost: most never ask, and it is half of what
+// an idle connection costs. `peer` is what the kernel has told already, or nullptr.
+bool put_off_extra(Transport* transport, PyObject* sock, const Address* peer) noexcept;
+// Sees to `extra`, where it was put off. False with an exception set.
+bool make_extra(Transport* transport) noexcept;
 // Makes the endpoint known to the loop; where that fails an exception is set.
 bool adopt_endpoint(Transport* transport, Endpoint* endpoint) noexcept;
 // connection_made() first, then reading, then whoever waits.
@@ -101,8 +142,12 @@ bool call_soon(Transport* transport, PyObject* callback, PyObject* argument) noe
 PyObject* watching_context(const Transport* transport) noexcept;
 // The transport begins: from CPython 3.15 on the context is its own. False with an exception set.
 bool take_context(Transport* transport) noexcept;
-// Of the types whose transports read.
-extern PyMemberDef reading_members[];
+extern PyMemberDef transport_members[];
+// `max_size`, of the types whose transports read.
+PyObject* transport_get_max_size(PyObject* self, void*);
+int transport_set_max_size(PyObject* self, PyObject* value, void*);
+constexpr PyGetSetDef kMaxSize = {"max_size", transport_get_max_size, transport_set_max_size,
+                                  "The most that is read at once.", nullptr};
 PyObject* transport_start(PyObject* self, PyObject* waiter);
 // (name, default=None). False with TypeError set.
 bool read_extra_info_arguments(PyObject* const* args, Py_ssize_t count, PyObject* names,
@@ -112,20 +157,20 @@ PyObject* transport_get_extra_info(PyObject* self, PyObject* const* args, Py_ssi
 PyObject* transport_get_protocol(PyObject* self, PyObject*);
 PyObject* transport_is_closing(PyObject* self, PyObject*);
 PyObject* transport_repr(PyObject* self);
-int traverse_base(Transport* transport, visitproc visit, void* arg) noexcept;
+int transport_traverse(PyObject* self, visitproc visit, void* arg);
 // By then finalize_transport() has closed the socket.
-void clear_base(Transport* transport) noexcept;
+int transport_clear(PyObject* self);
 void transport_dealloc(PyObject* self);
 
 // read.cc
-// How many bytes one read may bring.
-std::size_t most_a_read(const Transport* transport) noexcept;
 PyObject* transport_pause_reading(PyObject* self, PyObject*);
 PyObject* transport_resume_reading(PyObject* self, PyObject*);
 PyObject* transport_is_reading(PyObject* self, PyObject*);
 bool start_reading(Transport* transport) noexcept;  // false with OSError set
 
 // flow.cc
+// How many bytes one read may bring.
+std::size_t most_a_read(const Transport* transport) noexcept;
 // Both return false with KeyboardInterrupt or SystemExit set.
 bool maybe_pause_protocol(Transport* transport) noexcept;
 bool maybe_resume_protocol(Transport* transport) noexcept;
@@ -138,7 +183,10 @@ bool remember_write_context(Transport* transport) noexcept;
 // What was queued has left, all of it or a part. In the context of writing; false with an exception
 // set.
 bool after_write(Transport* transport) noexcept;
-void set_default_limits(Transport* transport) noexcept;
+// Made where there is none yet; nullptr with MemoryError set.
+Seldom* need_seldom(Transport* transport) noexcept;
+// Takes over `context`. False with an exception set, also where that is nullptr.
+bool set_write_context(Transport* transport, PyObject* context) noexcept;
 PyObject* transport_get_write_buffer_size(PyObject* self, PyObject*);
 PyObject* transport_get_write_buffer_limits(PyObject* self, PyObject*);
 PyObject* transport_set_write_buffer_limits(PyObject* self, PyObject* const* args, Py_ssize_t count,
@@ -178,6 +226,8 @@ PyObject* get_flag(PyObject* self, void*) {
     return PyBool_FromLong(as_any_transport(self)->*Field);
 }
 PyObject* transport_get_loop(PyObject* self, void*);
+PyObject* transport_get_extra(PyObject* self, void*);
+int transport_set_extra(PyObject* self, PyObject* value, void*);
 PyObject* transport_get_lost(PyObject* self, void*);
 PyObject* transport_get_fd(PyObject* self, void*);
 

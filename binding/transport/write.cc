@@ -30,8 +30,6 @@ bool write_failed(SocketTransport* transport, int error) noexcept {
     return fatal_error(transport, take_exception(), write_error(transport));
 }
 
-PyObject* none_if(bool done) noexcept { return done ? Py_NewRef(Py_None) : nullptr; }
-
 PyObject* write_to_lost(SocketTransport* transport) noexcept {
     if (is_pipe(transport))
         return warn_of_lost(transport->dropped,
@@ -48,7 +46,7 @@ bool keep(SocketTransport* transport, const View& view, std::size_t sent) noexce
         PyErr_NoMemory();
         return false;
     }
-    int error = transport->connection->stream.enqueue(std::move(*rest));
+    int error = stream_of(transport).enqueue(std::move(*rest));
     settle_hold(transport);
     return error == 0 || (write_failed(transport, -error), false);
 }
@@ -75,7 +73,7 @@ bool send_all(SocketTransport* transport, std::span<const View> views) noexcept 
     }
     for (const View& view : views)
         pieces.push_back({const_cast<std::byte*>(view.bytes().data()), view.bytes().size()});
-    ssize_t result = transport->connection->stream.send(std::span<const iovec>(pieces));
+    ssize_t result = stream_of(transport).send(std::span<const iovec>(pieces));
     if (result < 0) {
         write_failed(transport, static_cast<int>(-result));
         return false;
@@ -105,7 +103,7 @@ PyObject* transport_write(PyObject* self, PyObject* data) {
     View view;
     if (!view.open(data))
         return none_if(fatal_error(transport, take_exception(), write_error(transport)));
-    ssize_t sent = transport->connection->stream.send(view.bytes());
+    ssize_t sent = stream_of(transport).send(view.bytes());
     if (sent == static_cast<ssize_t>(view.bytes().size())) [[likely]]
         Py_RETURN_NONE;
     if (sent < 0) return none_if(write_failed(transport, static_cast<int>(-sent)));
@@ -119,7 +117,7 @@ bool write_bytes(SocketTransport* transport, std::span<const std::byte> bytes) n
         ++transport->lost;
         return true;
     }
-    ssize_t sent = transport->connection->stream.send(bytes);
+    ssize_t sent = stream_of(transport).send(bytes);
     if (sent == static_cast<ssize_t>(bytes.size())) [[likely]]
         return true;
     if (sent < 0) return write_failed(transport, static_cast<int>(-sent));
@@ -147,19 +145,19 @@ PyObject* transport_write_eof(PyObject* self, PyObject*) {
     SocketTransport* transport = as_transport(self);
     if (transport->is_closing || transport->has_eof) Py_RETURN_NONE;
     transport->has_eof = true;
-    int error = transport->connection->stream.shutdown_write();
+    int error = stream_of(transport).shutdown_write();
     if (error == 0) Py_RETURN_NONE;
     errno = -error;
     return PyErr_SetFromErrno(PyExc_OSError);
 }
 
 void Connection::on_written() noexcept {
-    Ref<SocketTransport> transport = Ref<SocketTransport>::borrow(transport_);
+    Ref<SocketTransport> transport = Ref<SocketTransport>::borrow(this->transport());
     Loop* loop = transport->loop;
     set_current_task(loop, nullptr);
     TimedCall timed(loop, object(transport.get()), "_write_ready", transport->protocol);
     settle_hold(transport.get());
-    bool entered = run_in_context(loop, transport->write_context, true, [&] {
+    bool entered = run_in_context(loop, write_context(transport.get()), true, [&] {
         bool done = after_write(transport.get());
         if (!done) report_callback(loop, transport.get(), "_write_ready");
         wake_file_sender(transport.get());
@@ -168,12 +166,12 @@ void Connection::on_written() noexcept {
 }
 
 void Connection::on_write_error(int error) noexcept {
-    Ref<SocketTransport> transport = Ref<SocketTransport>::borrow(transport_);
+    Ref<SocketTransport> transport = Ref<SocketTransport>::borrow(this->transport());
     Loop* loop = transport->loop;
     set_current_task(loop, nullptr);
     TimedCall timed(loop, object(transport.get()), "_write_ready", transport->protocol);
     settle_hold(transport.get());
-    bool entered = run_in_context(loop, transport->write_context, true, [&] {
+    bool entered = run_in_context(loop, write_context(transport.get()), true, [&] {
         if (!write_failed(transport.get(), error))
             report_callback(loop, transport.get(), "_write_ready");
     });

@@ -57,6 +57,9 @@ protected:
         : backend_(backend), observer_(observer), fd_(fd.get()), owned_(std::move(fd)) {}
 
     Observer& observer() const noexcept { return observer_; }
+    void expect_events() noexcept {
+        if (fd_ >= 0) backend_.expect_events();  // else it may be gone
+    }
     int watch_writing() noexcept { return watch(interest_ | Ready::kWrite); }
     void stop_writing() noexcept { watch(interest_ & Ready::kRead); }
     void forget() noexcept;

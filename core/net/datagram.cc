@@ -17,6 +17,7 @@ constexpr std::size_t kMostSendsATurn = 64;
 
 int DatagramChannel::send(std::span<const std::byte> bytes, const Address& address) noexcept {
     if (!empty()) return -EAGAIN;
+    expect_events();
     ssize_t sent = socket::send_to(fd(), bytes, address);
     return sent < 0 ? static_cast<int>(sent) : 0;
 }
@@ -49,6 +50,7 @@ void DatagramChannel::detach() noexcept {
 }
 
 void DatagramChannel::flush() noexcept {
+    expect_events();
     // Let go last: whose bytes they are may run foreign code then.
     std::array<Chunk, kMostSendsATurn> done;
     for (Chunk& sent_bytes : done) {

@@ -72,7 +72,8 @@ protected:
     }
 
     static constexpr std::size_t kOverhead = 8;
-    EpollBackend backend;
+    std::unique_ptr<Backend> selected_backend = testing::make_backend();
+    Backend& backend = *selected_backend;
     Script observer;
     Address near_address = abstract("near"), far_address = abstract("far");
     UniqueFd near = bound(near_address), far = bound(far_address);

@@ -33,7 +33,8 @@ struct Door final : Listener::Observer {
 
 class ListenerTest : public ::testing::Test {
 protected:
-    EpollBackend backend;
+    std::unique_ptr<Backend> selected_backend = testing::make_backend();
+    Backend& backend = *selected_backend;
     Address address;
     UniqueFd fd = listening(address);
     Door door;

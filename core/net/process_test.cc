@@ -63,7 +63,7 @@ protected:
     void SetUp() override {
         if (!has_pidfds) GTEST_SKIP() << "no pidfds here";
     }
-    Reactor reactor{std::make_unique<EpollBackend>()};
+    Reactor reactor{testing::make_backend()};
     Backend& backend = reactor.backend();
     Parent parent;
     bool has_pidfds;

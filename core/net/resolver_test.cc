@@ -16,8 +16,8 @@
 
 #include "base/testing/no_memory.h"
 #include "net/lookup.h"
-#include "reactor/epoll/epoll_backend.h"
 #include "reactor/reactor.h"
+#include "reactor/testing/backend.h"
 #include "reactor/testing/script.h"
 
 namespace penstock {
@@ -168,7 +168,7 @@ TEST(Resolver, GoneBeforeTheAnswerItIsNotPosted) {
 }
 
 TEST(Resolver, AnswersReachTheLoop) {
-    Reactor reactor(std::make_unique<EpollBackend>());
+    Reactor reactor(testing::make_backend());
     testing::Host host;
     std::vector<std::unique_ptr<Lookup>> received;
     struct Loop {

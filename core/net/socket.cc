@@ -57,6 +57,22 @@ ssize_t send(int fd, std::span<const std::byte> bytes) noexcept {
     return retried([&] { return ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL); });
 }
 
+ssize_t try_recv(int fd, std::span<std::byte> into) noexcept {
+    return retried([&] { return ::recv(fd, into.data(), into.size(), MSG_DONTWAIT); });
+}
+
+ssize_t try_recv(int fd, std::span<const iovec> pieces) noexcept {
+    msghdr message{};
+    message.msg_iov = const_cast<iovec*>(pieces.data());  // recvmsg(2) only reads them
+    message.msg_iovlen = pieces.size();
+    return retried([&] { return ::recvmsg(fd, &message, MSG_DONTWAIT); });
+}
+
+ssize_t try_send(int fd, std::span<const std::byte> bytes) noexcept {
+    return retried(
+        [&] { return ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT); });
+}
+
 ssize_t send(int fd, std::span<const iovec> pieces) noexcept {
     msghdr message{};
     message.msg_iov = const_cast<iovec*>(pieces.data());  // sendmsg(2) only reads them

@@ -32,6 +32,10 @@ int finish_connect(int fd) noexcept;
 
 ssize_t recv(int fd, std::span<std::byte> into) noexcept;
 ssize_t send(int fd, std::span<const std::byte> bytes) noexcept;
+// The same, which never wait, however the socket is set.
+ssize_t try_recv(int fd, std::span<std::byte> into) noexcept;
+ssize_t try_recv(int fd, std::span<const iovec> pieces) noexcept;  // one after the other
+ssize_t try_send(int fd, std::span<const std::byte> bytes) noexcept;
 ssize_t send(int fd, std::span<const iovec> pieces) noexcept;  // at most IOV_MAX are looked at
 int shutdown_write(int fd) noexcept;
 // A datagram and where it came from: an address of no family where the sender has no name.

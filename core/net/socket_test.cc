@@ -28,6 +28,21 @@ TEST(Socket, SendsAndReceives) {
     EXPECT_EQ(socket::recv(connection.far.get(), buffer), 0);
 }
 
+TEST(Socket, ReceivesInPiecesWithoutWaiting) {
+    Connection connection;
+    std::array<std::byte, 3> first{}, second{};
+    iovec pieces[] = {{first.data(), first.size()}, {second.data(), second.size()}};
+    auto receive = [&] {
+        return socket::try_recv(connection.far.get(), std::span<const iovec>(pieces));
+    };
+    EXPECT_TRUE(socket::would_block(receive()));
+    ASSERT_EQ(socket::send(connection.near.get(), bytes_of("hello")), 5);
+    ASSERT_TRUE(becomes(connection.far.get(), POLLIN));
+    EXPECT_EQ(receive(), 5);
+    EXPECT_EQ(first[0], std::byte{'h'});
+    EXPECT_EQ(second[1], std::byte{'o'});
+}
+
 TEST(Socket, SendsNoMorePiecesThanTheKernelTakes) {
     Connection connection;
     std::string one = "x";

@@ -15,6 +15,7 @@ ssize_t Stream::receive(std::span<std::byte> into) noexcept {
 
 template <class Bytes>
 ssize_t Stream::transmit(Bytes bytes) noexcept {
+    expect_events();
     return kind_ == Kind::kSocket ? socket::send(fd(), bytes) : pipe::write(fd(), bytes);
 }
 
@@ -40,6 +41,7 @@ int Stream::enqueue(Chunk chunk) noexcept {
 }
 
 int Stream::shutdown_write() noexcept {
+    expect_events();
     if (queue_.empty()) return socket::shutdown_write(fd());
     shuts_down_ = true;
     return 0;

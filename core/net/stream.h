@@ -49,9 +49,10 @@ private:
     template <class Bytes>
     ssize_t transmit(Bytes bytes) noexcept;
 
-    WriteQueue queue_;
+    // In the last word of the base.
     Kind kind_ = Kind::kSocket;
     bool shuts_down_ = false;  // once the queue has drained
+    WriteQueue queue_;
 };
 
 }  // namespace penstock

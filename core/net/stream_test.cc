@@ -69,7 +69,8 @@ protected:
         return all;
     }
 
-    EpollBackend backend;
+    std::unique_ptr<Backend> selected_backend = testing::make_backend();
+    Backend& backend = *selected_backend;
     Connection connection;
     Script observer;
     std::unique_ptr<Stream> stream =
@@ -282,7 +283,8 @@ class PipeStreamTest : public ::testing::Test {
 protected:
     ssize_t read(std::span<std::byte> into) { return pipe::read(ends.reading.get(), into); }
 
-    EpollBackend backend;
+    std::unique_ptr<Backend> selected_backend = testing::make_backend();
+    Backend& backend = *selected_backend;
     Pipe ends;
     Script observer;
     std::vector<std::byte> buffer = std::vector<std::byte>(1 << 16);

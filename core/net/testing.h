@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "net/socket.h"
-#include "reactor/epoll/epoll_backend.h"
+#include "reactor/testing/backend.h"
 
 namespace penstock::testing {
 

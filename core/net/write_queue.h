@@ -20,10 +20,14 @@ class WriteQueue {
 public:
     // On the heap and only while it is used: an empty std::deque holds 576 bytes, and most
     // connections never queue anything.
-    using Chunks = std::unique_ptr<std::deque<Chunk>>;
+    struct Waiting {
+        std::deque<Chunk> chunks;
+        std::size_t bytes = 0;
+    };
+    using Chunks = std::unique_ptr<Waiting>;
 
-    bool empty() const noexcept { return chunks_ == nullptr || chunks_->empty(); }
-    std::size_t bytes() const noexcept { return bytes_; }
+    bool empty() const noexcept { return waiting_ == nullptr || waiting_->chunks.empty(); }
+    std::size_t bytes() const noexcept { return waiting_ != nullptr ? waiting_->bytes : 0; }
 
     void push(Chunk chunk);  // throws std::bad_alloc
     // The first pieces, as many as fit; how many those are.
@@ -31,14 +35,10 @@ public:
     // `count` bytes of the first pieces have left. The chunks that are done go to `done`, which has
     // room for as many as there are pieces.
     void consume(std::size_t count, std::vector<Chunk>& done) noexcept;
-    [[nodiscard]] Chunks take_all() noexcept {
-        bytes_ = 0;
-        return std::move(chunks_);
-    }
+    [[nodiscard]] Chunks take_all() noexcept { return std::move(waiting_); }
 
 private:
-    Chunks chunks_;
-    std::size_t bytes_ = 0;
+    Chunks waiting_;
 };
 
 }  // namespace penstock

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 #include "base/clock.h"
 
@@ -43,6 +44,14 @@ public:
     // nothing registered, unless another watcher has taken the fd over. 0, or -errno (EBADF, EPERM
     // for a regular file, ENOMEM, ENOSPC).
     virtual int watch(int fd, Ready interest, Watcher& watcher) noexcept = 0;
+    // The same for a file of the program's, which may close it without a word: its peer then
+    // hears of that at once, and nothing else comes of it.
+    virtual int watch_borrowed(int fd, Ready interest, Watcher& watcher) noexcept = 0;
+    // `watcher` goes on to watch `fd` for `interest`, as watch_borrowed() was told last. Whether
+    // the number still means the same file is looked at later: before a wait sleeps, or after some
+    // that do not, unless an event has come by then. False, with nothing done, where another
+    // watcher has taken the fd over or the interest was another.
+    virtual bool keep_watching(int fd, Ready interest, const Watcher& watcher) noexcept = 0;
     // Ends the watch; no event of `fd` is delivered any more. Nothing happens where none is.
     virtual void forget(int fd) noexcept = 0;
     virtual std::size_t watched() const noexcept = 0;  // fds with an interest
@@ -56,6 +65,14 @@ public:
     virtual const char* failed_call() const noexcept = 0;
     // Delivers the event at `index` of those that the last wait collected.
     virtual void deliver(std::size_t index) noexcept = 0;
+
+    // Something was written, ended or registered that may make an fd ready at once, be it the
+    // peer's in this very process: the next wait should not be long in coming.
+    void expect_events() noexcept { expects_events_ = true; }
+    bool take_expectation() noexcept { return std::exchange(expects_events_, false); }
+
+private:
+    bool expects_events_ = false;
 };
 
 }  // namespace penstock

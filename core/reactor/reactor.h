@@ -5,11 +5,17 @@
 // A turn asks the backend and the timers, runs the entries that were ready by then, what the
 // backend brings and the timers that are due: asyncio's order, which programs rely on. Where
 // nothing was ready, what the completions have made ready follows in the same turn. The kernel is
-// asked in every turn while any fd of the user is watched, else every kTurnsBetweenPolls turns. A
-// turn that runs for longer than kSlice is cut: the kernel and the timers are asked, what they
-// bring runs first, then the rest, so that a busy queue starves neither I/O nor timers nor signals.
-// Whoever is told of an fd again and again must wait then until what it has caused the last time
-// has run, as it would have without the cut: ReadyQueue::has_run() tells.
+// asked in every turn while any fd of the user is watched, else every kTurnsBetweenPolls turns.
+// Where it was asked in vain time and again, turns that do nothing but scheduling come between: no
+// more than kMostTurnsUnasked and kMostTimeUnasked, so that no event waits for longer. A turn that
+// runs for longer than kSlice is cut: the kernel and the timers are asked, what they bring runs
+// first, then the rest, so that a busy queue starves neither I/O nor timers nor signals. Whoever is
+// told of an fd again and again must wait then until what it has caused the last time has run, as
+// it would have without the cut: ReadyQueue::has_run() tells. Where the events of a turn have
+// brought kMostBytesATurn already, what they made ready runs before the rest of them is delivered:
+// the bytes are used while the caches hold them, and no more than that piles up. A run that
+// ends delivers them all: a program that turns the loop by hand, run by run, would else come no
+// further than to the first of them, for the next wait begins with it again.
 //
 // The host is whoever runs the words:
 //     void run(Word)            runs one entry and drops it
@@ -71,6 +77,8 @@ public:
     // it runs as soon as that is over.
     void push_completed(Word word) noexcept { completed_.push_back(word); }
     static constexpr std::size_t kMostAnEvent = 2;
+    // An event has brought so many bytes.
+    void received(std::size_t bytes) noexcept { bytes_received_ += bytes; }
 
     void post(Letter& letter) noexcept {
         mailbox_.post(letter);
@@ -85,11 +93,14 @@ public:
     // Runs turns until the host is stopping or interrupted.
     template <class Host>
     void run(Host& host) {
+        polls_in_vain_ = 0;
+        events_ = delivered_ = 0;
         do {
             if (!collect(host)) return;
             run_turn(host);
             if (host.failed()) return;
         } while (!host.failed() && (!host.stopping() || is_cut_));
+        if (delivered_ < events_ && !host.failed()) deliver_events(host);
     }
 
     // Gives every word that is left to `drop`, which may add more.
@@ -129,11 +140,17 @@ public:
 private:
     static constexpr Word kNoWord = 0;
     static constexpr unsigned kTurnsBetweenPolls = 16;
+    // After so many waits that brought nothing, events are what seldom comes.
+    static constexpr unsigned kPollsInVain = 16;
+    static constexpr unsigned kMostTurnsUnasked = 8;
+    static constexpr Duration kMostTimeUnasked = std::chrono::microseconds(50);
     // How many entries run between two looks at the coarse clock (11 ns), and how many turns.
     static constexpr unsigned kEntriesBetweenLooks = 4;
     // Two ticks of the coarse clock at 250 Hz; with one callback that overruns it this stays
     // below the 50 ms after which people notice.
     static constexpr Duration kSlice = std::chrono::milliseconds(8);
+    // What a core's own cache holds beside all else.
+    static constexpr std::size_t kMostBytesATurn = std::size_t{256} * 1024;
     // A timer this far away can't be due, whatever the coarse clock hides (10 ms at 100 Hz).
     static constexpr Duration kCoarseLag = std::chrono::milliseconds(12);
 
@@ -141,14 +158,14 @@ private:
     bool collect(Host& host) {
         while (!overflow_.empty() && ready_.try_push(overflow_.front()))
             [[unlikely]] overflow_.pop();
+        bool is_behind = delivered_ < events_;
         bool idle = ready_.empty() && completed_.empty() && due_.empty() && letters_.empty() &&
-                    !host.stopping();
-        events_ = 0;
+                    !is_behind && !host.stopping();
         if (++turns_since_poll_ % kEntriesBetweenLooks == 0 || !timers_.empty())
             turn_time_ = std::max(turn_time_, coarse_now());
-        if (idle || is_cut_ || backend_->watched() > own_ ||
-            turns_since_poll_ >= kTurnsBetweenPolls || turn_time_ - polled_ >= kSlice ||
-            !mailbox_.empty()) {
+        if (is_behind) {
+            if (!mailbox_.empty()) letters_.append(mailbox_.collect());
+        } else if (idle || is_cut_ || !mailbox_.empty() || is_poll_due()) {
             if (!poll(host, idle)) return false;
         }
         if (timers_.empty()) return true;
@@ -156,6 +173,15 @@ private:
         if (host.failed()) return false;
         if (timers_.next() - (turn_time_ + shift_) < kCoarseLag) collect_due();
         return true;
+    }
+
+    bool is_poll_due() noexcept {
+        if (backend_->watched() <= own_)
+            return turns_since_poll_ >= kTurnsBetweenPolls || turn_time_ - polled_ >= kSlice;
+        if (backend_->take_expectation()) polls_in_vain_ = 0;
+        if (polls_in_vain_ < kPollsInVain) return true;
+        turn_time_ = now();
+        return turns_since_poll_ >= kMostTurnsUnasked || turn_time_ - polled_ >= kMostTimeUnasked;
     }
 
     template <class Host>
@@ -175,12 +201,17 @@ private:
         if (idle) wakeup_.done();
         turn_time_ = idle ? now() : std::max(turn_time_, coarse_now());
         polled_ = turn_time_;
+        if (idle || count != 0)
+            polls_in_vain_ = 0;
+        else if (polls_in_vain_ < kPollsInVain)
+            ++polls_in_vain_;
         if (host.interrupted()) return false;
         if (count < 0 && count != -EINTR) [[unlikely]] {
             host.wait_failed(-count);
             return false;
         }
         events_ = static_cast<std::size_t>(std::max(count, 0));
+        delivered_ = 0;
         if (!mailbox_.empty()) letters_.append(mailbox_.collect());
         return true;
     }
@@ -224,20 +255,27 @@ private:
         return true;
     }
 
-    // What the kernel and the timers have brought; false where the turn is over. Events that are
-    // not delivered come again with the next wait, for the backend reports states.
+    // What the kernel and the timers have brought; false where the turn is over.
     template <class Host>
     bool run_completed(Host& host) {
         run_words(host, completed_, false);  // a run that failed has left them
-        if (std::size_t events = std::exchange(events_, 0); events > 0) {
-            bool is_fifo = chooser_.is_fifo() || !order_events(events);
-            for (std::size_t i = 0; i < events && !host.failed(); ++i) {
-                backend_->deliver(is_fifo ? i : order_[i]);
-                run_words(host, completed_, false);
-            }
-            if (host.interrupted()) return false;
-        }
+        if (delivered_ < events_ && !deliver_events(host)) return false;
         return run_letters(host) && run_words(host, due_, true) && !host.failed();
+    }
+
+    // Events that a run leaves behind as it fails come again with the next wait, for the backend
+    // reports states.
+    template <class Host>
+    bool deliver_events(Host& host) {
+        if (delivered_ == 0) is_fifo_ = chooser_.is_fifo() || !order_events(events_);
+        bytes_received_ = 0;
+        while (delivered_ < events_ && !host.failed()) {
+            std::size_t next = delivered_++;
+            backend_->deliver(is_fifo_ ? next : order_[next]);
+            run_words(host, completed_, false);
+            if (bytes_received_ >= kMostBytesATurn && !ready_.empty() && !host.stopping()) break;
+        }
+        return !host.interrupted();
     }
 
     // What other threads have posted; false where the turn was cut, and the rest comes in the next.
@@ -288,14 +326,18 @@ private:
     Letters letters_;                 // that other threads have posted
     Overflow overflow_;               // of ready_
     std::vector<std::size_t> order_;  // of events, where a chooser is asked
-    std::size_t events_ = 0;          // of the last wait, that are not delivered yet
+    std::size_t events_ = 0;          // of the last wait
+    std::size_t delivered_ = 0;       // of them
+    std::size_t bytes_received_ = 0;  // by those of this turn
     std::size_t own_ = 0;             // watched fds that are the loop's own
     std::size_t left_ = 0;            // entries of a batch that was cut
     TimePoint turn_time_ = now();
     TimePoint polled_ = turn_time_;
     Duration shift_ = Duration::zero();  // deadlines are times of now() + shift_
     unsigned turns_since_poll_ = 0;
+    unsigned polls_in_vain_ = 0;  // up to kPollsInVain
     bool is_cut_ = false;
+    bool is_fifo_ = true;  // the events are not chosen among
 };
 
 }  // namespace penstock

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -10,7 +11,7 @@
 #include <vector>
 
 #include "base/testing/no_memory.h"
-#include "reactor/epoll/epoll_backend.h"
+#include "reactor/testing/backend.h"
 #include "reactor/testing/memory_backend.h"
 #include "reactor/testing/script.h"
 
@@ -141,20 +142,77 @@ TEST_F(ReactorTest, AsksTheKernelRarelyWhereNoDescriptorIsWatched) {
     EXPECT_LE(backend.timeouts.size(), 200u);
 }
 
-TEST_F(ReactorTest, AsksTheKernelInEveryTurnWhileADescriptorIsWatched) {
+// Turns of one entry each, in which the kernel is asked or not, while an fd is watched.
+class PolledTest : public ReactorTest {
+protected:
+    PolledTest() { backend.watch(kUserFd, Ready::kRead, watcher); }
+    // At which turns it was asked, of `count` with `entry` in each.
+    std::vector<int> polls_of(
+        int count, std::function<void(int)> entry = [](int) {}) {
+        std::vector<int> asked;
+        int turn = 0;
+        backend.on_wait = [&](Duration timeout) {
+            EXPECT_EQ(timeout, Duration::zero());
+            asked.push_back(turn);
+        };
+        std::function<void()> again = [&] {
+            entry(turn);
+            if (++turn < count)
+                reactor.try_push(word(again));
+            else
+                host.stops = true;
+        };
+        reactor.try_push(word(again));
+        run();
+        host = {};
+        return asked;
+    }
+
     CountingWatcher watcher;
-    backend.watch(kUserFd, Ready::kRead, watcher);
-    int left = 100;
-    std::function<void()> again = [&] {
-        if (--left > 0)
-            reactor.try_push(word(again));
-        else
-            host.stops = true;
-    };
-    reactor.try_push(word(again));
-    run();
-    EXPECT_EQ(backend.timeouts.size(), 100u);
-    for (Duration timeout : backend.timeouts) EXPECT_EQ(timeout, Duration::zero());
+};
+
+TEST_F(PolledTest, AsksTheKernelInEveryTurnAtFirst) {
+    std::vector<int> asked = polls_of(16);
+    EXPECT_EQ(asked.size(), 16u);
+    EXPECT_EQ(polls_of(16).size(), 16u);  // each run begins anew
+}
+
+TEST_F(PolledTest, LetsAFewTurnsPassWhereNothingEverCame) {
+    std::vector<int> asked = polls_of(2000);
+    EXPECT_LT(asked.size(), 2000u);
+    EXPECT_GE(asked.size(), 250u);
+    for (std::size_t i = 1; i < asked.size(); ++i) EXPECT_LE(asked[i] - asked[i - 1], 8);
+}
+
+TEST_F(PolledTest, TurnsThatTakeTimeAreAskedInAlways) {
+    std::vector<int> asked = polls_of(100, [](int) {
+        TimePoint end = now() + 60us;
+        while (now() < end) {
+        }
+    });
+    EXPECT_EQ(asked.size(), 100u);
+}
+
+TEST_F(PolledTest, AfterAnEventTheKernelIsAskedInEveryTurnAgain) {
+    int seen_at = 0;
+    std::vector<int> asked = polls_of(1000, [&](int turn) {
+        if (turn == 500) backend.make_ready(kUserFd, Ready::kRead);
+        if (watcher.count > 0 && seen_at == 0) seen_at = turn;
+    });
+    EXPECT_GT(seen_at, 500);
+    EXPECT_LE(seen_at, 510);
+    for (int turn = seen_at; turn < seen_at + 10; ++turn)
+        EXPECT_TRUE(std::binary_search(asked.begin(), asked.end(), turn));
+}
+
+TEST_F(PolledTest, WhereAnEventIsExpectedTheNextTurnAsks) {
+    for (int sent_at = 500; sent_at < 510; ++sent_at) {
+        std::vector<int> asked = polls_of(600, [&](int turn) {
+            if (turn == sent_at) backend.expect_events();
+        });
+        for (int turn = sent_at + 1; turn < sent_at + 10; ++turn)
+            EXPECT_TRUE(std::binary_search(asked.begin(), asked.end(), turn));
+    }
 }
 
 TEST_F(ReactorTest, OwnDescriptorsDoNotCount) {
@@ -171,6 +229,94 @@ TEST_F(ReactorTest, OwnDescriptorsDoNotCount) {
     reactor.forget_own(kUserFd);
     reactor.forget_own(kUserFd);
     EXPECT_EQ(backend.watched(), 1u);  // the wake-up
+}
+
+// Four connections, each of which brings so much, and has somebody woken by it.
+class ReceivingTest : public ReactorTest {
+protected:
+    void receive(std::size_t bytes, bool wakes = true) {
+        for (int i = 0; i < 4; ++i) {
+            watchers[static_cast<std::size_t>(i)].then = [=, this](Ready) {
+                seen.push_back(i);
+                reactor.received(bytes);
+                if (wakes) reactor.try_push(note(10 + i));
+            };
+            backend.watch(kUserFd + i, Ready::kRead, watchers[static_cast<std::size_t>(i)]);
+            backend.make_ready(kUserFd + i, Ready::kRead);
+        }
+        backend.on_wait = [this](Duration) { ++waits; };
+        reactor.timers().push(now() + 5ms, word([this] { host.stops = true; }));
+    }
+    std::array<CountingWatcher, 4> watchers;
+    Letter letter;
+    int waits = 0;
+};
+
+TEST_F(ReceivingTest, LittleIsDeliveredAtOnce) {
+    receive(1000);
+    run();
+    EXPECT_EQ(seen, (std::vector<int>{0, 1, 2, 3, 10, 11, 12, 13}));
+}
+
+TEST_F(ReceivingTest, WhatMuchHasWokenRunsBeforeTheRestIsDelivered) {
+    receive(std::size_t{128} * 1024);
+    int before = 0;
+    watchers[2].then = [&, then = watchers[2].then](Ready events) {
+        before = waits;
+        then(events);
+    };
+    run();
+    EXPECT_EQ(seen, (std::vector<int>{0, 1, 10, 11, 2, 3, 12, 13}));
+    EXPECT_EQ(before, 1);  // the rest is not asked for anew
+}
+
+TEST_F(ReceivingTest, WhereNobodyWasWokenTheRestFollows) {
+    receive(std::size_t{1024} * 1024, false);
+    reactor.post(letter = {.word = note(20)});
+    run();
+    EXPECT_EQ(seen, (std::vector<int>{0, 1, 2, 3, 20}));
+}
+
+TEST_F(ReceivingTest, OtherThreadsAndTimersAreHeardInBetween) {
+    receive(std::size_t{1024} * 1024);
+    watchers[0].then = [&, then = watchers[0].then](Ready events) {
+        reactor.timers().push(now() - 1ms, note(30));
+        reactor.post(letter = {.word = note(20)});
+        then(events);
+    };
+    run();
+    EXPECT_EQ(seen, (std::vector<int>{0, 10, 1, 20, 30, 11, 2, 12, 3, 13}));
+}
+
+TEST_F(ReceivingTest, TheLastTurnDeliversAll) {
+    receive(std::size_t{1024} * 1024);
+    stop_soon();
+    run();
+    EXPECT_EQ(seen, (std::vector<int>{0, 1, 2, 3}));
+}
+
+TEST_F(ReceivingTest, ATurnThatComesToBeTheLastDeliversTheRest) {
+    receive(std::size_t{1024} * 1024);
+    watchers[0].then = [&, then = watchers[0].then](Ready events) {
+        stop_soon();
+        then(events);
+    };
+    run();
+    EXPECT_EQ(seen, (std::vector<int>{0, 10, 1, 2, 3}));
+}
+
+TEST_F(ReceivingTest, WhatAFailedRunLeavesComesWithTheNext) {
+    receive(std::size_t{1024} * 1024);
+    watchers[0].then = [&, then = watchers[0].then](Ready events) {
+        then(events);
+        host.has_failed = true;
+    };
+    run();
+    EXPECT_EQ(seen, (std::vector<int>{0}));
+    for (int i = 1; i < 4; ++i) backend.make_ready(kUserFd + i, Ready::kRead);
+    host = {};
+    run();
+    EXPECT_EQ(seen, (std::vector<int>{0, 10, 1, 11, 2, 12, 3, 13}));
 }
 
 // A turn's batch that takes for ever: I/O and timers must get through all the same.
@@ -402,7 +548,7 @@ TEST_F(ReactorTest, WithoutMemoryEventsRunAsTheKernelTellsThem) {
 }
 
 TEST(ReactorOnEpoll, AnotherThreadEndsItsSleep) {
-    Reactor reactor(std::make_unique<EpollBackend>());
+    Reactor reactor(testing::make_backend());
     Script script;
     Host host;
     Letter stop{script.add([&] { host.stops = true; })};
@@ -413,7 +559,7 @@ TEST(ReactorOnEpoll, AnotherThreadEndsItsSleep) {
 
 TEST(ReactorOnEpoll, LosesNoWordOfOtherThreads) {
     constexpr std::size_t kSenders = 3, kEach = 2000;
-    Reactor reactor(std::make_unique<EpollBackend>());
+    Reactor reactor(testing::make_backend());
     Script script;
     Host host;
     std::size_t received = 0;
@@ -435,7 +581,7 @@ TEST(ReactorOnEpoll, LosesNoWordOfOtherThreads) {
 // A wake says nothing where no wait is announced: without a lock in common the other thread
 // repeats it until it was heard.
 TEST(ReactorOnEpoll, WakesForAThreadThatOnlyWakes) {
-    Reactor reactor(std::make_unique<EpollBackend>());
+    Reactor reactor(testing::make_backend());
     std::atomic<bool> has_woken = false;
     struct Woken : Host {
         bool interrupted() const { return true; }
@@ -449,7 +595,7 @@ TEST(ReactorOnEpoll, WakesForAThreadThatOnlyWakes) {
 }
 
 TEST(ReactorOnEpoll, TimersAreOnTime) {
-    Reactor reactor(std::make_unique<EpollBackend>());
+    Reactor reactor(testing::make_backend());
     Script script;
     Host host;
     TimePoint due = now() + 3ms, ran{};

@@ -9,7 +9,7 @@
 
 #include <vector>
 
-#include "reactor/epoll/epoll_backend.h"
+#include "reactor/testing/backend.h"
 
 namespace penstock {
 namespace {
@@ -24,7 +24,8 @@ void write_number(int number) {
 TEST(Signals, ReportsEachNumberInATurnOfTheLoop) {
     std::vector<int> seen;
     Signals signals([&](int number) { seen.push_back(number); });
-    EpollBackend backend;
+    std::unique_ptr<Backend> selected_backend = testing::make_backend();
+    Backend& backend = *selected_backend;
     ASSERT_EQ(backend.watch(signals.read_fd(), Ready::kRead, signals), 0);
     signal_pipe = signals.write_fd();
     auto before = std::signal(SIGUSR1, write_number);

@@ -14,10 +14,12 @@ const char* OpenSslApi::load(void* (*find)(void* context, const char* name),
 #define FIND(name) \
     if (!set(name, #name)) return #name
     FIND(OpenSSL_version_num);
+    FIND(ERR_peek_error);
     FIND(ERR_clear_error);
     FIND(SSL_get_ex_data);
     FIND(SSL_get_ssl_method);
     FIND(SSL_set_bio);
+    FIND(SSL_set_read_ahead);
     FIND(SSL_read_ex);
     FIND(SSL_write_ex);
     FIND(SSL_has_pending);

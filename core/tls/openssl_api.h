@@ -15,11 +15,13 @@ struct OpenSslApi {
     struct BioMethod;  // BIO_METHOD
 
     unsigned long (*OpenSSL_version_num)();
+    unsigned long (*ERR_peek_error)();
     void (*ERR_clear_error)();
 
     void* (*SSL_get_ex_data)(const Ssl*, int);
     const void* (*SSL_get_ssl_method)(const Ssl*);  // of the copy that made the object
     void (*SSL_set_bio)(Ssl*, Bio*, Bio*);
+    void (*SSL_set_read_ahead)(Ssl*, int);
     int (*SSL_read_ex)(Ssl*, void*, std::size_t, std::size_t*);
     int (*SSL_write_ex)(Ssl*, const void*, std::size_t, std::size_t*);
     int (*SSL_has_pending)(const Ssl*);

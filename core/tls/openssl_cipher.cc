@@ -45,6 +45,7 @@ bool OpenSslCipher::attach(OpenSslApi::Ssl* ssl) noexcept {
     api.BIO_set_flags(bio, kBioShouldRetry | kBioRetryRead);
     api.BIO_set_init(bio, 1);
     api.SSL_set_bio(ssl, bio, bio);  // takes over our reference
+    api.SSL_set_read_ahead(ssl, 1);  // one call for a record: take_record()
     ssl_ = ssl;
     bio_ = bio;
     return true;
@@ -52,7 +53,8 @@ bool OpenSslCipher::attach(OpenSslApi::Ssl* ssl) noexcept {
 
 int OpenSslCipher::bio_read(Bio* bio, char* into, std::size_t size, std::size_t* count) noexcept {
     auto* cipher = static_cast<OpenSslCipher*>(bio_data.load(std::memory_order_relaxed)(bio));
-    *count = cipher == nullptr ? 0 : cipher->take_input({reinterpret_cast<std::byte*>(into), size});
+    *count =
+        cipher == nullptr ? 0 : cipher->take_record({reinterpret_cast<std::byte*>(into), size});
     return *count > 0;
 }
 
@@ -70,6 +72,26 @@ int OpenSslCipher::bio_write(Bio* bio, const char* bytes, std::size_t size,
 
 long OpenSslCipher::bio_control(Bio*, int command, long, void*) noexcept {
     return command == kBioControlFlush;
+}
+
+// OpenSSL reads ahead: it asks for as much as its buffer holds, not for a header and then for the
+// rest. It gets no more than one record, as it would move the beginning of another to its buffer's
+// front, and keep the buffer.
+std::size_t OpenSslCipher::take_record(std::span<std::byte> into) noexcept {
+    std::size_t taken = 0;
+    if (record_left_ == 0) {
+        taken = take_input(into.first(std::min(into.size(), header_.size() - header_size_)));
+        std::memcpy(header_.data() + header_size_, into.data(), taken);
+        header_size_ += static_cast<std::uint8_t>(taken);
+        if (header_size_ < header_.size()) return taken;
+        header_size_ = 0;
+        record_left_ = static_cast<std::uint16_t>(std::to_integer<unsigned>(header_[3]) << 8 |
+                                                  std::to_integer<unsigned>(header_[4]));
+        into = into.subspan(taken);
+    }
+    std::size_t more = take_input(into.first(std::min<std::size_t>(into.size(), record_left_)));
+    record_left_ -= static_cast<std::uint16_t>(more);
+    return taken + more;
 }
 
 std::size_t OpenSslCipher::take_input(std::span<std::byte> into) noexcept {
@@ -114,6 +136,11 @@ bool OpenSslCipher::has_input() const noexcept {
     return buffered() > 0 || library_.api.SSL_has_pending(ssl_) != 0;
 }
 
+// What others left would be taken for ours. To look costs a third of clearing what is empty.
+void OpenSslCipher::forget_errors() noexcept {
+    if (library_.api.ERR_peek_error() != 0) library_.api.ERR_clear_error();
+}
+
 // The library's queue of errors is left as it is: the failure's reason stands there.
 Transfer OpenSslCipher::not_done(int result) noexcept {
     const OpenSslApi& api = library_.api;
@@ -129,7 +156,7 @@ Transfer OpenSslCipher::not_done(int result) noexcept {
 
 Transfer OpenSslCipher::read(std::span<std::byte> into) noexcept {
     const OpenSslApi& api = library_.api;
-    api.ERR_clear_error();  // what others left would be taken for ours
+    forget_errors();
     std::size_t count = 0;
     int result = api.SSL_read_ex(ssl_, into.data(), into.size(), &count);
     if (result == 1) return {Outcome::kDone, count};
@@ -138,7 +165,7 @@ Transfer OpenSslCipher::read(std::span<std::byte> into) noexcept {
 
 Transfer OpenSslCipher::write(std::span<const std::byte> plaintext) noexcept {
     const OpenSslApi& api = library_.api;
-    api.ERR_clear_error();
+    forget_errors();
     std::size_t count = 0;
     int result = api.SSL_write_ex(ssl_, plaintext.data(), plaintext.size(), &count);
     if (result == 1) return {Outcome::kDone, count};

@@ -4,6 +4,9 @@
 // memory into which it was received, and what it makes is collected in one buffer.
 #pragma once
 
+#include <array>
+#include <cstdint>
+
 #include "tls/cipher.h"
 #include "tls/openssl_api.h"
 
@@ -51,7 +54,9 @@ private:
     static long bio_control(OpenSslApi::Bio* bio, int command, long number, void* pointer) noexcept;
     friend class OpenSsl;
 
+    std::size_t take_record(std::span<std::byte> into) noexcept;
     std::size_t take_input(std::span<std::byte> into) noexcept;
+    void forget_errors() noexcept;
     Transfer not_done(int result) noexcept;
 
     const OpenSsl& library_;
@@ -61,6 +66,10 @@ private:
     Buffer kept_;                     // comes before fed_; the first used_ bytes are read
     std::size_t used_ = 0;
     std::span<const std::byte> fed_;
+    // Of the record that is being taken: how much of its header is, and what is left of the rest.
+    std::array<std::byte, 5> header_{};
+    std::uint8_t header_size_ = 0;
+    std::uint16_t record_left_ = 0;
     Buffer output_;
 };
 

@@ -145,6 +145,41 @@ TEST_F(OpenSslCipherTest, TakesCiphertextByteByByte) {
     EXPECT_EQ(received, "slowly");
 }
 
+TEST_F(OpenSslCipherTest, TakesARecordACall) {
+    client->cipher->write(bytes("first"));
+    std::size_t first = client->cipher->take_output().size();
+    client->cipher->write(bytes("again"));
+    client->cipher->write(bytes("second"));
+    Buffer output = client->cipher->take_output();
+    ASSERT_TRUE(server->cipher->feed(output.bytes()));
+    EXPECT_EQ(library.call<int>("SSL_get_read_ahead", server->ssl), 1);
+    std::array<std::byte, 1000> memory;
+    auto take = [&](std::size_t most) {
+        void* bio = library.call<void*>("SSL_get_rbio", server->ssl);
+        return library.call<int>("BIO_read", bio, memory.data(), static_cast<int>(most));
+    };
+    EXPECT_EQ(take(memory.size()), first);
+    // In pieces, and then what has come of it.
+    std::size_t second = output.size() - first;
+    EXPECT_EQ(take(3), 3);
+    EXPECT_EQ(take(4), 4);
+    EXPECT_EQ(take(memory.size()), second - 7);
+    EXPECT_EQ(take(memory.size()), 0);
+    ASSERT_TRUE(server->cipher->feed(output.bytes().first(2)));
+    EXPECT_EQ(take(memory.size()), 2);
+    ASSERT_TRUE(server->cipher->feed(output.bytes().subspan(2)));
+    EXPECT_EQ(take(memory.size()), first - 2);
+}
+
+TEST_F(OpenSslCipherTest, ErrorsOfOthersAreNotItsOwn) {
+    void* context = library.call<void*>("SSL_get_SSL_CTX", client->ssl);
+    EXPECT_EQ(library.call<int>("SSL_CTX_use_certificate_chain_file", context, "/does/not/exist"),
+              0);
+    ASSERT_NE(library.openssl.api.ERR_peek_error(), 0u);
+    client->read();
+    EXPECT_EQ(client->outcome, Outcome::kWantsMore);
+}
+
 TEST_F(OpenSslCipherTest, TellsTheEndFromAFailure) {
     client->shut_down();
     carry(*client, *server);

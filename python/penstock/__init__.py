@@ -1,6 +1,7 @@
 """penstock: Python's asynchronous runtime rebuilt in C++20.
 
 penstock.run(main())                                         like asyncio.run
+penstock.gather, penstock.Lock, penstock.open_connection, …  like asyncio's
 asyncio.Runner(loop_factory=penstock.new_event_loop)         the loop for one runner
 penstock.install()                                           asyncio's own names mean penstock's
 """
@@ -8,15 +9,33 @@ penstock.install()                                           asyncio's own names
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+import sys
+
+# They wait by futures and tasks of the loop they are called on.
+from asyncio import BrokenBarrierError, as_completed, shield, to_thread, wait
+from typing import TYPE_CHECKING, Any
 
 from . import _core
+from ._core import create_task, gather, sleep, timeout, timeout_at, wait_for
 from ._install import install, uninstall
-from ._locks import BoundedSemaphore, Event, Lock, Semaphore
+from ._locks import Barrier, BoundedSemaphore, Condition, Event, Lock, Semaphore
 from ._queues import LifoQueue, PriorityQueue, Queue, QueueShutDown
+from ._runner import Runner, run
+from ._streams import (
+    StreamReader,
+    StreamReaderProtocol,
+    StreamWriter,
+    open_connection,
+    open_unix_connection,
+    start_server,
+    start_unix_server,
+)
+from ._task_group import TaskGroup
 from ._task_list import show_native_tasks
 from .loop import Loop, new_event_loop
+
+if sys.version_info >= (3, 12):
+    from ._install import eager_task_factory
 
 if TYPE_CHECKING:
     from ._core import Future, Task
@@ -30,7 +49,10 @@ else:
     Task = asyncio.Task
 
 __all__ = [
+    "Barrier",
     "BoundedSemaphore",
+    "BrokenBarrierError",
+    "Condition",
     "Event",
     "EventLoopPolicy",
     "Future",
@@ -40,33 +62,38 @@ __all__ = [
     "PriorityQueue",
     "Queue",
     "QueueShutDown",
+    "Runner",
     "Semaphore",
+    "StreamReader",
+    "StreamReaderProtocol",
+    "StreamWriter",
     "Task",
+    "TaskGroup",
+    "as_completed",
+    "create_task",
+    "gather",
     "install",
     "new_event_loop",
+    "open_connection",
+    "open_unix_connection",
     "run",
+    "shield",
+    "sleep",
+    "start_server",
+    "start_unix_server",
+    "timeout",
+    "timeout_at",
+    "to_thread",
     "uninstall",
+    "wait",
+    "wait_for",
 ]
+if sys.version_info >= (3, 12):
+    __all__ += ["eager_task_factory"]
 
 __version__ = "0.1.0"
 
 show_native_tasks()
-
-_T = TypeVar("_T")
-
-
-def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
-    """Run `main` on a new event loop, and return its result: asyncio.run() on penstock.
-
-    Tasks that are left are cancelled, asynchronous generators and the default executor shut down,
-    the loop closed. `debug` switches debug mode; None leaves it to the environment. Raises
-    RuntimeError if an event loop runs in this thread already. Source: CPython 3.15,
-    Doc/library/asyncio-runner.rst.
-    """
-    if asyncio._get_running_loop() is not None:
-        raise RuntimeError("penstock.run() cannot be called from a running event loop")
-    with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
-        return runner.run(main)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""install() and uninstall(): asyncio's own names for the loop, its tasks, locks and queues.
+"""install() and uninstall(): asyncio's own names, and what each stands for.
 
 With Task goes `asyncio.eager_task_factory` (3.12+), which is bound to the class it makes.
 
@@ -18,19 +18,26 @@ the Proactor" (uvicorn does); see `_SelectorEventLoop` for what becomes of it.
 from __future__ import annotations
 
 import asyncio
+import asyncio.taskgroups
 import asyncio.unix_events
 import sys
 from typing import Any
 
 from . import _core
-from ._locks import BoundedSemaphore, Event, Lock, Semaphore
+from ._locks import Barrier, BoundedSemaphore, Condition, Event, Lock, Semaphore
 from ._queues import LifoQueue, PriorityQueue, Queue
+from ._streams import CLASSES, FUNCTIONS
+from ._task_group import TaskGroup
 from .loop import Loop, new_event_loop
 
 _MISSING = object()
 
-_LOCKS = (Lock, Event, Semaphore, BoundedSemaphore)
+_LOCKS = (Lock, Event, Condition, Semaphore, BoundedSemaphore, Barrier)
 _QUEUES = (Queue, PriorityQueue, LifoQueue)
+
+if sys.version_info >= (3, 12):
+    eager_task_factory = asyncio.create_eager_task_factory(_core.Task)
+    eager_task_factory.__doc__ = "asyncio.eager_task_factory: tasks begin to run as they are made."
 
 _policy_class: Any = asyncio.unix_events._UnixDefaultEventLoopPolicy
 _stock_selector_loop: Any = asyncio.unix_events._UnixSelectorEventLoop
@@ -71,10 +78,13 @@ class _SelectorEventLoop(metaclass=_SelectorEventLoopMeta):
 
 
 def install() -> None:
-    """Let asyncio's names for the loop, tasks, locks and queues mean penstock's.
+    """Let asyncio's names for the loop, tasks, locks, queues and streams mean penstock's.
 
-    These are Task, Future, sleep, create_task, Lock, Event, Semaphore, BoundedSemaphore, Queue,
-    PriorityQueue and LifoQueue.
+    These are Task, Future, sleep, create_task, gather, TaskGroup, timeout, timeout_at, wait_for,
+    Lock, Event, Condition, Semaphore, BoundedSemaphore, Barrier, Queue, PriorityQueue, LifoQueue,
+    StreamReader, StreamWriter, StreamReaderProtocol, open_connection, start_server,
+    open_unix_connection and start_unix_server. Each is an attribute of `penstock` too, which needs
+    no install().
 
     With them go `asyncio.EventLoop`, `eager_task_factory`, and `SelectorEventLoop` where it is
     called without a selector. A policy of the program's that makes other loops is replaced; one
@@ -92,20 +102,28 @@ def install() -> None:
         _replace(module, "SelectorEventLoop", _SelectorEventLoop)
     for home, name, ours in (
         (asyncio.tasks, "sleep", _core.sleep),
+        (asyncio.tasks, "wait_for", _core.wait_for),
+        (asyncio.timeouts, "timeout", _core.timeout),
+        (asyncio.timeouts, "timeout_at", _core.timeout_at),
         (asyncio.tasks, "create_task", _core.create_task),
+        (asyncio.tasks, "gather", _core.gather),
         (asyncio.tasks, "Task", _core.Task),
         (asyncio.futures, "Future", _core.Future),
+        (asyncio.taskgroups, "TaskGroup", TaskGroup),
         *((asyncio.locks, twin.__name__, twin) for twin in _LOCKS),
         *((asyncio.queues, twin.__name__, twin) for twin in _QUEUES),
+        *((asyncio.streams, ours.__name__, ours) for ours in (*CLASSES, *FUNCTIONS)),
     ):
-        if name in ("Task", "Future") and not _core.native_task:
+        if name in ("Task", "Future", "gather") and not _core.native_task:
             continue
         _replace(home, name, ours)
         _replace(asyncio, name, ours)
-    if sys.version_info >= (3, 12) and _core.native_task:
-        factory = asyncio.create_eager_task_factory(_core.Task)
-        _replace(asyncio.tasks, "eager_task_factory", factory)
-        _replace(asyncio, "eager_task_factory", factory)
+    if _core.native_task:
+        # asyncio's own gather() makes one too, where it does the work.
+        _replace(asyncio.tasks, "_GatheringFuture", _core._GatheringFuture)
+    if sys.version_info >= (3, 12):
+        _replace(asyncio.tasks, "eager_task_factory", eager_task_factory)
+        _replace(asyncio, "eager_task_factory", eager_task_factory)
 
     # A policy that makes other loops is in place: the later request wins.
     policy = getattr(asyncio.events, "_event_loop_policy", None)

@@ -1,7 +1,9 @@
-"""Lock, Event, Semaphore and BoundedSemaphore: asyncio's classes with native methods.
+"""Lock, Event, Condition, the semaphores and Barrier: asyncio's classes on native parts.
 
 Each is a subclass of asyncio's own, so that what is made here is an instance of the class that
-somebody imported before `install()`; `Twin` sees to the other way round.
+somebody imported before `install()`; `Twin` sees to the other way round. Condition and Barrier are
+asyncio's Python code of the version that runs, which differs in what a cancellation leads to: what
+it waits for is a native lock and, on a native loop, a native future.
 """
 
 from __future__ import annotations
@@ -81,3 +83,45 @@ class BoundedSemaphore(Semaphore, asyncio.locks.BoundedSemaphore, metaclass=Twin
     def __init__(self, value: int = 1) -> None:
         super().__init__(value)
         self._bound_value = value
+
+
+_OF_THE_LOCK = ("locked", "acquire", "release")
+
+
+class Condition(asyncio.locks.Condition, metaclass=Twin):
+    """asyncio.Condition: tasks that hold its lock wait until another one, which has it, notifies.
+
+    Without `lock` it has a Lock of its own. wait() and notify() raise RuntimeError where the lock
+    is not acquired.
+    """
+
+    __slots__ = ()
+    _lock: Any
+
+    def __init__(self, lock: Any = None) -> None:
+        super().__init__(Lock() if lock is None else lock)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The lock's methods, which deepcopy would leave those of the old one: to it native methods
+        # are constants.
+        return {name: value for name, value in vars(self).items() if name not in _OF_THE_LOCK}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        set_state(self, state)
+        for name in _OF_THE_LOCK:
+            setattr(self, name, getattr(self._lock, name))
+
+
+class Barrier(asyncio.locks.Barrier, metaclass=Twin):
+    """asyncio.Barrier: whoever waits goes on once there are as many as `parties`.
+
+    Raises ValueError where `parties` is below 1. wait() raises BrokenBarrierError where the barrier
+    is reset or aborted.
+    """
+
+    __slots__ = ()
+    _cond: Any
+
+    def __init__(self, parties: int) -> None:
+        super().__init__(parties)
+        self._cond = Condition()

@@ -20,6 +20,7 @@ from asyncio.trsock import TransportSocket
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from . import _core
 from ._base import check_not_tls, check_stream, check_tls_arguments
 from ._connect import Connecting
 from ._resolve import AddressInfo
@@ -211,10 +212,11 @@ class Server(asyncio.Server):
         self._waiters: (
             list[asyncio.Future[None]] | None
         ) = []  # None: closed, and everybody has left
-        # Weak, so that a transport which is simply dropped is still found out; each reference
+        # Ours are counted: they report their end, however it comes, and the loop finds them.
+        self._counted_clients = 0
+        # Of others weak references, so that one which is simply dropped is still found out; each
         # reports its end, so that wait_closed() doesn't wait for the dead.
         self._clients: set[weakref.ref[asyncio.Transport]] = set()
-        self._unnamed_clients = 0
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} sockets={self.sockets!r}>"
@@ -324,14 +326,14 @@ class Server(asyncio.Server):
     # The transports call these: once when they are made, once after connection_lost().
 
     def _attach(self, transport: asyncio.Transport | None = None) -> None:
-        if transport is None:
-            self._unnamed_clients += 1
+        if transport is None or isinstance(transport, _core.SocketTransport):
+            self._counted_clients += 1
         else:
             self._clients.add(weakref.ref(transport, self._lose))
 
     def _detach(self, transport: asyncio.Transport | None = None) -> None:
-        if transport is None:
-            self._unnamed_clients -= 1
+        if transport is None or isinstance(transport, _core.SocketTransport):
+            self._counted_clients -= 1
             self._wake_if_over()
         else:
             self._lose(weakref.ref(transport))
@@ -341,12 +343,15 @@ class Server(asyncio.Server):
         self._wake_if_over()
 
     def _transports(self) -> list[asyncio.Transport]:
-        return [transport for client in self._clients if (transport := client()) is not None]
+        others = [transport for client in self._clients if (transport := client()) is not None]
+        return self._loop._transports_of(self) + others
 
     def _wake_if_over(self) -> None:
-        if self._sockets is not None or self._clients or self._unnamed_clients:
+        if self._sockets is not None or self._clients or self._counted_clients:
             return
         waiters, self._waiters = self._waiters, None
+        if self._loop.is_closed():
+            return  # nobody is left to be woken
         for waiter in waiters or ():
             if not waiter.done():
                 waiter.set_result(None)

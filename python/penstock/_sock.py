@@ -14,6 +14,7 @@ import socket
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Any, cast
 
+from . import _core
 from ._base import check_not_tls
 from ._resolve import Resolving
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _WOULD_BLOCK = (BlockingIOError, InterruptedError)
 
 
+@_core.adopt_sock_methods
 class Sockets(Resolving):
     async def sock_recv(self, sock: socket.socket, nbytes: int) -> bytes:
         """Receive up to `nbytes` bytes; empty at the end of the stream.

@@ -30,7 +30,8 @@ class Loop(Running, Errors, UnixSockets, Datagrams, Pipes, SendingFiles, Subproc
 def new_event_loop() -> Loop:
     """A new event loop, which is nobody's current one; close() is the caller's to call.
 
-    Raises OSError where the kernel gives it no epoll, or no descriptors are left.
+    Raises OSError where the kernel gives it no epoll, or no descriptors are left; ValueError where
+    PENSTOCK_BACKEND names no backend.
     """
     return Loop()
 

@@ -1,5 +1,6 @@
 """`penstock doctor` on this machine: every line is a fact that can be checked here."""
 
+import errno
 import os
 import platform
 import resource
@@ -7,11 +8,13 @@ import subprocess
 import sys
 
 import penstock
+import pytest
 
 
-def doctor(**env: str) -> tuple[dict[str, tuple[str, str]], int]:
+def doctor(*before: str, **env: str) -> tuple[dict[str, tuple[str, str]], int]:
+    """Its findings and its exit status, in a process that `before` are Python's first words of."""
     run = subprocess.run(
-        [sys.executable, "-m", "penstock", "doctor"],
+        [sys.executable, *(before or ("-m", "penstock")), "doctor"],
         capture_output=True,
         text=True,
         env={**os.environ, **env},
@@ -56,6 +59,48 @@ def test_exit_status_tells_whether_something_is_slow() -> None:
     findings, status = doctor(PYTHONASYNCIODEBUG="1")
     assert findings["debug mode"][0] == "slow"
     assert status == 1
+
+
+# io_uring_setup(2) fails for the whole process with the errno that the command line names.
+REFUSED = """
+import ctypes, os, runpy, struct, sys
+error = int(sys.argv.pop(1))
+steps = (0x20, 0, 0, 0), (0x15, 0, 1, 425), (0x06, 0, 0, 0x50000 | error), (0x06, 0, 0, 0x7FFF0000)
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+program = struct.pack("HxxxxxxP", len(steps), ctypes.addressof(code))
+libc = ctypes.CDLL(None)
+if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, program, 0, 0):
+    sys.exit(77)
+runpy.run_module("penstock", run_name="__main__")
+"""
+
+
+def test_the_backend_that_is_asked_for() -> None:
+    assert doctor(PENSTOCK_BACKEND="")[0]["backend"] == ("ok", "epoll: the default")
+    assert doctor(PENSTOCK_BACKEND="epoll")[0]["backend"][1] == "epoll: PENSTOCK_BACKEND is set"
+    mark, what = doctor(PENSTOCK_BACKEND="uring")[0]["backend"]
+    assert mark == "ok"
+    # Where the kernel or the build has none, it says so.
+    assert what == "uring: PENSTOCK_BACKEND is set" or what.startswith(
+        ("epoll: io_uring is refused: io_uring_setup: ", "epoll: penstock was built without")
+    )
+
+
+def test_a_backend_that_there_is_not() -> None:
+    findings, status = doctor(PENSTOCK_BACKEND="kqueue")
+    what = "none: PENSTOCK_BACKEND is 'kqueue'; there are 'epoll' and 'uring'"
+    assert findings["backend"] == ("slow", what)
+    assert status == 1
+
+
+@pytest.mark.parametrize("error", ["EPERM", "ENOSYS", "ENOMEM", "EINVAL"])
+def test_io_uring_that_is_refused(error: str) -> None:
+    if not doctor(PENSTOCK_BACKEND="uring")[0]["backend"][1].startswith("uring"):
+        pytest.skip("there is none here")
+    number = getattr(errno, error)
+    mark, what = doctor("-c", REFUSED, str(number), PENSTOCK_BACKEND="uring")[0]["backend"]
+    assert mark == "ok"
+    assert what.startswith(f"epoll: io_uring is refused: io_uring_setup: {os.strerror(number)}")
 
 
 def test_takes_no_arguments() -> None:

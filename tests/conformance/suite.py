@@ -30,7 +30,14 @@ PACKAGE = "test.test_asyncio"
 BESIDES = ("test.test_context",)
 
 # Run out of debug mode as well, where waits are native.
-QUICK = ("test_locks", "test_queues", "test_taskgroups", "test_timeouts", "test_waitfor")
+QUICK = (
+    "test_locks",
+    "test_queues",
+    "test_streams",
+    "test_taskgroups",
+    "test_timeouts",
+    "test_waitfor",
+)
 
 AT_A_TIME = 2
 SECONDS_A_MODULE = 300.0

@@ -627,6 +627,19 @@ async def test_no_transport_is_left(endpoint, until):
     assert gone() is None
 
 
+async def test_an_endpoint_gives_back_what_it_holds(endpoint):
+    async def use_one():
+        made, listener = await endpoint()
+        made.close()
+        await listener.lost
+
+    await use_one()
+    before = sys.getrefcount(None)
+    for _ in range(50):
+        await use_one()
+    assert sys.getrefcount(None) - before < 25
+
+
 async def test_max_size_cuts_a_datagram(endpoint, peer):
     transport, protocol = await endpoint()
     assert transport.max_size == 256 * 1024

@@ -243,6 +243,38 @@ async def gathers(play: Play, name: str) -> object:
 
 
 @move
+async def gathers_all_sorts(play: Play, name: str) -> object:
+    """Futures that others wait for too, what is done already, the same twice, a gather() within."""
+    rng = play.rng
+    done = play.loop.create_future()
+    done.set_result(name)
+    within = asyncio.gather(play.move_alone(f"{name}-w"), *play.futures[:1], return_exceptions=True)
+    task = play.loop.create_task(play.move_alone(f"{name}-t"), name=f"{name}-t")
+    some: list[Any] = [done, within, task, play.move_alone(f"{name}-c"), *play.futures[1:3]]
+    chosen = rng.choices(some, k=rng.randint(1, 6))
+    outer = asyncio.gather(*chosen, return_exceptions=rng.random() < 0.5)
+    # Each is asked for its outcome: when the collector finds one that wasn't is no matter of rules.
+    for future, what in ((outer, "gathered"), (within, "within"), (task, "beside")):
+        future.add_done_callback(
+            lambda each, what=what: play.tell(name, f"{what} {play.fate(each)}")
+        )
+    for left in some:
+        if asyncio.iscoroutine(left) and left not in chosen:
+            left.close()
+    victim = rng.choice([None, outer, within, task])
+    if victim is not None:
+        turns = rng.randint(0, 3)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        play.tell(name, f"cancels {victim.cancel(f'{name} {turns}')}")
+    try:
+        return await outer
+    finally:
+        play.tell(name, f"{outer!r:.19} {[child.done() for child in outer._children]}")
+        within.cancel()
+
+
+@move
 async def groups(play: Play, name: str) -> object:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(play.move_alone(f"{name}*{number}")) for number in range(3)]
@@ -251,8 +283,64 @@ async def groups(play: Play, name: str) -> object:
 
 
 @move
+async def groups_all_sorts(play: Play, name: str) -> object:
+    """Groups that fail and are cancelled, from within and from without, one in another."""
+    rng = play.rng
+
+    class Own(asyncio.TaskGroup):
+        def _abort(self) -> None:
+            play.tell(name, f"aborts {sum(not task.done() for task in self._tasks)}")
+            super()._abort()
+
+    async def fill(name: str, depth: int) -> None:
+        async with rng.choice([asyncio.TaskGroup, Own])() as group:
+            for number in range(rng.randint(0, 4)):
+                task = group.create_task(play.move_alone(f"{name}/{number}"), name=name)
+                if rng.random() < 0.2:
+                    play.loop.call_soon(task.cancel, name)
+                await play.passing()
+            if depth and rng.random() < 0.5:
+                group.create_task(fill(f"{name}/", depth - 1))
+            if rng.random() < 0.2:
+                raise Fault(name)
+        play.tell(name, f"{group!r}")
+
+    current = asyncio.current_task()
+    assert current is not None
+    if rng.random() < 0.2:
+        play.loop.call_soon(play.loop.call_soon, current.cancel, name)
+    return await fill(name, 2)
+
+
+@move
 async def waits_without_limit(play: Play, name: str) -> object:
     return await asyncio.wait_for(play.move_alone(f"{name}~"), None)
+
+
+@move
+async def waits_with_a_limit(play: Play, name: str) -> object:
+    limit = play.rng.choice([1000, 1000.5, 0, -1])
+    try:
+        return await asyncio.wait_for(play.move_alone(f"{name}^"), limit)
+    except TimeoutError as late:
+        return repr(late.__cause__)
+
+
+@move
+async def waits_for_a_future_with_a_limit(play: Play, name: str) -> object:
+    limit = play.rng.choice([1000, None])
+    return await asyncio.wait_for(asyncio.shield(play.rng.choice(play.futures)), limit)
+
+
+@move
+async def has_a_timeout(play: Play, name: str) -> object:
+    try:
+        async with asyncio.timeout(play.rng.choice([1000, None, 0, -1])) as timeout:
+            if play.rng.random() < 0.3:
+                timeout.reschedule(play.rng.choice([None, 0]))
+            return await play.move_alone(f"{name}_")
+    except TimeoutError:
+        return timeout.expired()
 
 
 @move

@@ -24,21 +24,35 @@ def told(new_loop, play, *args):
         return runner.run(play(*args).run())
 
 
+def told_installed(play, *args):
+    penstock.install()
+    try:
+        return told(penstock.new_event_loop, play, *args)
+    finally:
+        penstock.uninstall()
+
+
+def told_beside(play, *args):
+    return told(penstock.new_event_loop, play, *args)
+
+
 @pytest.mark.parametrize(
-    ("play", "link"),
+    ("play", "link", "told_by_penstock"),
     [
-        (connection.Play, "unix"),
-        (connection.Play, "tcp"),
-        (connection.Play, "tls"),
-        (streams.Play, "unix"),
-        (streams.Play, "tls"),
+        (connection.Play, "unix", told_beside),
+        (connection.Play, "tcp", told_beside),
+        (connection.Play, "tls", told_beside),
+        (streams.Play, "unix", told_beside),
+        (streams.Play, "tls", told_beside),
+        (streams.Play, "unix", told_installed),
+        (streams.Play, "tls", told_installed),
     ],
 )
-def test_plays(play, link):
+def test_plays(play, link, told_by_penstock):
     for seed in range(FIRST, FIRST + PLAYS):
         for _ in range(ATTEMPTS[link]):
             expected = told(asyncio.unix_events._UnixSelectorEventLoop, play, seed, link)
-            actual = told(penstock.new_event_loop, play, seed, link)
+            actual = told_by_penstock(play, seed, link)
             if actual == expected:
                 break
         assert actual == expected, f"PENSTOCK_SEED={seed} PENSTOCK_PLAYS=1"

@@ -168,17 +168,21 @@ run(main())
 
 
 def test_a_child_touches_none_of_its_parents_kernel_objects(start, finish):
-    """Its epoll and eventfd are others by the time that it may use them, its parent's unchanged."""
+    """Its epoll and eventfd are others by the time that it may use them, its parent's unchanged.
+
+    What an epoll watches and what a ring of io_uring is asked for, /proc tells.
+    """
     source = f"""{PARENT}
 def watched():
     def of(name):
         with open(f"/proc/self/fdinfo/{{name}}") as info:
-            return sorted(line for line in info if line.startswith("tfd:"))
+            return sorted(line for line in info if line.startswith(("tfd:", "  op=")))
     fds = os.listdir("/proc/self/fd")
-    return [of(name) for name in fds if is_epoll(name)]
-def is_epoll(name):
+    return [of(name) for name in fds if is_backend(name)]
+def is_backend(name):
     try:
-        return os.readlink(f"/proc/self/fd/{{name}}") == "anon_inode:[eventpoll]"
+        kind = os.readlink(f"/proc/self/fd/{{name}}")
+        return kind in ("anon_inode:[eventpoll]", "anon_inode:[io_uring]")
     except OSError:
         return False
 loop = new_loop()

@@ -5,6 +5,7 @@ A seed decides; PENSTOCK_INTERRUPTS=n tries each n times.
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -164,7 +165,14 @@ def test_at_any_moment(command, tmp_path, program, sig):
 
 def may_end_so(program, sig, status, output, errors):
     if sig == signal.SIGINT and status == 1 and output == "":
-        # CPython while it starts has words of its own for it, of which there are several.
+        # CPython has words of its own for it while it starts, of which there are several. Its
+        # runner forgets an interrupt that comes as it has set its handler and not yet its count
+        # to 0: the task is cancelled before its first step.
+        if re.search(r"\n *async def \w+\(.*\):\nasyncio.exceptions.CancelledError\n$", errors):
+            return program != "stops its loop"
+        # So it is where an ImportError was about to be made, as by `ssl` for want of RAND_egd.
+        if errors.endswith("\nTypeError: expected a message argument\n"):
+            return True
         return "KeyboardInterrupt" in errors and not is_ours(errors)
     if program == "soon over" and status == 0:
         return output == ""

@@ -41,6 +41,9 @@ struct Range {
 Allocator real[3];  // raw, mem, object
 Range core;
 void* (*default_evaluate)(void*, void*, int);  // _PyEval_EvalFrameDefault()
+// CPython 3.12 and 3.13 drop one reference too many to the code of a function that there is no
+// memory for (gh-122752), and some refusals later the code is gone: `def` is always granted there.
+uintptr_t new_function = 0;  // PyFunction_NewWithQualName(), of these
 thread_local bool is_armed = false;
 bool is_lasting, is_short, shows;
 int wanted, counted, refused;
@@ -91,10 +94,24 @@ bool is_asked_by_core() {
     return found;
 }
 
+_Unwind_Reason_Code look_for_function(_Unwind_Context* context, void* found) {
+    uintptr_t begin = _Unwind_GetRegionStart(context);
+    if (begin == new_function) *static_cast<bool*>(found) = true;
+    bool is_over = begin == new_function || begin == reinterpret_cast<uintptr_t>(evaluate);
+    return is_over ? _URC_END_OF_STACK : _URC_NO_REASON;
+}
+
+bool is_for_function() {
+    bool found = false;
+    if (new_function != 0) _Unwind_Backtrace(look_for_function, &found);
+    return found;
+}
+
 bool refuses() {
     if (!is_armed) return false;
     if (is_short) {
-        if (is_lasting && refused < kMostRefused && now() < latest) return ++refused > 0;
+        if (is_lasting && refused < kMostRefused && now() < latest)
+            return !is_for_function() && ++refused > 0;
         is_armed = is_lasting;  // still counts as begun, but memory is back
         is_short = false;
         wanted = -1;
@@ -159,6 +176,10 @@ void shortage_install() {
     auto set_evaluate = reinterpret_cast<void (*)(void*, void* (*)(void*, void*, int))>(
         dlsym(RTLD_DEFAULT, "_PyInterpreterState_SetEvalFrameFunc"));
     set_evaluate(interpreter(), evaluate);
+    unsigned long version = *static_cast<unsigned long*>(dlsym(RTLD_DEFAULT, "Py_Version"));
+    if (version >= 0x030C0000 && version < 0x030E0000)
+        new_function =
+            reinterpret_cast<uintptr_t>(dlsym(RTLD_DEFAULT, "PyFunction_NewWithQualName"));
     shows = getenv("PENSTOCK_SHORTAGE_SHOWS") != nullptr;
     auto get =
         reinterpret_cast<void (*)(int, Allocator*)>(dlsym(RTLD_DEFAULT, "PyMem_GetAllocator"));

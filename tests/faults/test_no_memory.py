@@ -134,3 +134,68 @@ print(*sorted(outcomes))
 
 def test_a_task_that_can_not_wait_learns_of_it():
     assert run_script(WAIT) == "MemoryError NoneType cancelled\n"
+
+
+# Each allocation in turn of a wait for what another already waits for.
+READERS = """
+import _testcapi, asyncio, socket, penstock
+
+loop = penstock.new_event_loop()
+kept = []
+refused = 0
+for failing in range(20):
+    near, far = socket.socketpair()
+    first, second = loop._wait_readable(far.fileno()), None
+    fd = far.fileno()
+    _testcapi.set_nomemory(failing, failing + 1)
+    try:
+        second = loop._wait_readable(fd)
+    except MemoryError:
+        refused += 1
+    _testcapi.remove_mem_hooks()
+    near.send(b"x")
+    loop.run_until_complete(asyncio.wait_for(first, 5))
+    assert second is None or second.done()
+    kept += [near, far, first, second]
+loop.close()
+print(0 < refused < 20)
+"""
+
+
+def test_a_wait_that_is_refused_leaves_those_before_it():
+    assert run_script(READERS) == "True\n"
+
+
+# Each allocation in turn of a turn that steps a task, often enough that the dict behind
+# current_task(), below 3.14, is made anew in one of them.
+CURRENT = """
+import _testcapi, asyncio, penstock
+
+async def current():
+    return asyncio.current_task(loop)
+
+loop = penstock.new_event_loop()
+loop.set_exception_handler(lambda loop, context: None)
+for failing in range(8):
+    for _ in range(24):
+        task = loop.create_task(current())
+        loop.stop()
+        asyncio._set_running_loop(loop)
+        _testcapi.set_nomemory(failing, failing + 1)
+        try:
+            penstock._core.Loop._run(loop)
+        except MemoryError:
+            pass
+        _testcapi.remove_mem_hooks()
+        asyncio._set_running_loop(None)
+        loop.run_until_complete(asyncio.wait([task], timeout=5))
+        if task.exception() is None:
+            assert task.result() is task, failing
+        else:
+            assert isinstance(task.exception(), MemoryError), task.exception()
+loop.close()
+"""
+
+
+def test_a_task_never_runs_as_if_it_were_none():
+    run_script(CURRENT)

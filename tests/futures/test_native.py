@@ -65,6 +65,29 @@ async def test_a_record_tells_who_where_what_and_since_when():
 
 @needs_native_task
 @pytest.mark.penstock_only("asyncio keeps no records")
+async def test_nothing_that_the_base_writes_moves_the_place_of_birth():
+    """The offset lies beside the base's flags."""
+    loop = asyncio.get_running_loop()
+    task, line = loop.create_task(asyncio.sleep(1000)), sys._getframe().f_lineno
+    task._log_destroy_pending = False
+    for cancel in (task.cancel, lambda: asyncio.Task.cancel(task, "why")):
+        assert cancel() and task.cancelling() and line_of(_core.task_record(task)) == line
+        task.uncancel()
+        assert line_of(_core.task_record(task)) == line
+    task.cancel()  # the newest CPythons' uncancel() has taken the others back
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert line_of(_core.task_record(task)) == line
+
+
+@needs_native_task
+def test_a_task_is_no_longer_than_what_it_has_to_remember():
+    words = 8 if sys.version_info >= (3, 14) else 10  # where CPython's own tasks are in no list
+    assert penstock.Task.__basicsize__ == asyncio.Task.__basicsize__ + 8 * words
+
+
+@needs_native_task
+@pytest.mark.penstock_only("asyncio keeps no records")
 async def test_a_wait_is_since_the_turn_began():
     """No clock is read: what waits at the end of a long step has its turn's time."""
     begin = None
@@ -420,3 +443,19 @@ def test_asyncio_ps_sees_native_tasks(command):
     if "PermissionError" in seen.stderr or "Operation not permitted" in seen.stderr:
         pytest.skip("this machine lets no process read another's memory")
     assert "SLEEPER" in seen.stdout, seen.stderr
+
+
+@pytest.mark.parametrize("end", ["fails", "cancelled"])
+async def test_what_result_raises_has_what_is_handled_as_its_context(end):
+    future = asyncio.get_running_loop().create_future()
+    if end == "fails":
+        future.set_exception(ValueError("its own"))
+    else:
+        future.cancel()
+    handled = KeyError("handled")
+    try:
+        raise handled
+    except KeyError:
+        with pytest.raises((ValueError, asyncio.CancelledError)) as caught:
+            future.result()
+    assert caught.value.__context__ is handled

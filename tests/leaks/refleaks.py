@@ -60,6 +60,8 @@ def play(body):
     else:
         body(short)
     gc.collect()
+    # It keeps names; from CPython 3.14 on each copy of one that a function of C looks up.
+    sys._clear_type_cache()
 
 
 def growth(body):

@@ -25,10 +25,13 @@ NATIVE = {name for name, kind in vars(_core).items() if isinstance(kind, type)}
 
 
 class Tracer:
-    """What is held; as a callback, as a result, as an argument."""
+    """What is held; as a callback, as a result, as an argument, as a transport."""
 
     def __call__(self, *args):
         pass
+
+    def is_closing(self):
+        return True
 
     def __int__(self):
         return 0
@@ -108,6 +111,55 @@ def task_cancelled(loop, tracer):
     return made
 
 
+def gathering(loop, tracer):
+    async def main():
+        return penstock.gather(tracer.run(), tracer.run())
+
+    made = loop.run_until_complete(main())
+    loop.run_until_complete(made)
+    made.tracer = tracer
+    return made
+
+
+def gathering_of_what_is_not_done(loop, tracer):
+    async def main():
+        tracer.gate = loop.create_future()
+        return penstock.gather(tracer.gate)
+
+    made = loop.run_until_complete(main())
+    made.tracer = tracer
+    return made
+
+
+def task_group(loop, tracer):
+    made = penstock.TaskGroup()
+
+    async def main():
+        async with made:
+            made.create_task(tracer.run())
+            made.create_task(asyncio.sleep(0))
+
+    loop.run_until_complete(main())
+    made.tracer = tracer
+    return made
+
+
+def task_group_that_waits(loop, tracer):
+    async def wait():
+        await tracer.gate
+
+    async def main():
+        tracer.gate = loop.create_future()
+        made = penstock.TaskGroup()
+        await made.__aenter__()
+        made.create_task(wait())._log_destroy_pending = False
+        return made
+
+    made = loop.run_until_complete(main())
+    made.tracer = tracer
+    return made
+
+
 def handle(loop, tracer):
     made = loop.call_soon(tracer, tracer)
     loop.run_until_complete(asyncio.sleep(0))
@@ -152,6 +204,30 @@ def wait_for_a_lock(loop, tracer):
     return made
 
 
+def coroutine_iter(_, tracer):
+    made = _core.sleep(0, tracer).__await__()
+    made.send(None)
+    return made
+
+
+def timeout(_, tracer):
+    made = penstock.timeout_at(1e9)
+    made.tracer = tracer
+    return made
+
+
+def timeout_step(_, tracer):
+    made = timeout(_, tracer).__aexit__(None, tracer, None)
+    made.close()
+    return made
+
+
+def limit_not_begun(_, tracer):
+    made = penstock.wait_for(tracer, 1000)
+    made.close()
+    return made
+
+
 def putter(loop, tracer):
     async def put():
         await tracer.queue.put(tracer)
@@ -161,6 +237,23 @@ def putter(loop, tracer):
     made = loop.create_task(put())
     made._log_destroy_pending = False
     loop.run_until_complete(asyncio.sleep(0))
+    return made
+
+
+def stream(loop, tracer):
+    async def read():
+        while True:
+            await tracer.reader.read(1)
+
+    tracer.reader = penstock.StreamReader(loop=loop)
+    tracer.protocol = penstock.StreamReaderProtocol(tracer.reader, tracer, loop)
+    tracer.writer = penstock.StreamWriter(tracer, tracer.protocol, tracer.reader, loop)
+    tracer.drain = tracer.writer.drain()
+    tracer.drain.send(None)
+    made = loop.create_task(read())
+    made._log_destroy_pending = False
+    loop.run_until_complete(asyncio.sleep(0))
+    tracer.reader.set_transport(tracer)
     return made
 
 
@@ -175,13 +268,22 @@ MAKERS = [
     task_with_callback_and_name,
     task_that_waits,
     task_cancelled,
+    gathering,
+    gathering_of_what_is_not_done,
+    task_group,
+    task_group_that_waits,
     handle,
     handle_cancelled,
     timer_handle,
     sleep,
     native_sleep,
     wait_for_a_lock,
+    coroutine_iter,
+    timeout,
+    timeout_step,
+    limit_not_begun,
     putter,
+    stream,
 ]
 
 
@@ -203,7 +305,16 @@ def natives():
 
 # What was cancelled keeps its exception, whose traceback refers to it in turn from 3.13 on.
 # A lock holds who waits for it.
-IN_CYCLES = (task_that_waits, task_cancelled, wait_for_a_lock, putter)
+# A gather() and a group hold their tasks, whose callbacks hold them.
+IN_CYCLES = (
+    task_that_waits,
+    task_cancelled,
+    gathering_of_what_is_not_done,
+    task_group_that_waits,
+    wait_for_a_lock,
+    putter,
+    stream,
+)
 
 
 @pytest.mark.parametrize("make", [make for make in MAKERS if make not in IN_CYCLES])
@@ -261,6 +372,17 @@ def watch(loop, tracer):
     loop.add_writer(tracer.pair[0], tracer)
 
 
+def wait_for_a_socket(loop, tracer):
+    class Data(bytearray):
+        held = tracer
+
+    tracer.pair = socket.socketpair()
+    tracer.pair[0].setblocking(False)
+    receiving = loop.create_task(loop.sock_recv_into(tracer.pair[0], Data(10)))
+    receiving._log_destroy_pending = False
+    loop.run_until_complete(asyncio.sleep(0))
+
+
 def start_tasks(loop, tracer):
     async def nap():
         await asyncio.sleep(1000, tracer)
@@ -271,6 +393,25 @@ def start_tasks(loop, tracer):
     for coroutine in (nap(), native_nap()):
         loop.create_task(coroutine)._log_destroy_pending = False
     loop.run_until_complete(asyncio.sleep(0))
+
+
+def start_timeouts(loop, tracer):
+    async def wait():
+        async with penstock.timeout(1000) as timeout:
+            timeout.tracer = tracer
+            async with asyncio.timeout(1000) as timeout:
+                timeout.tracer = tracer
+                await loop.create_future()
+
+    async def wait_with_a_limit():
+        await penstock.wait_for(asyncio.sleep(1000, tracer), 1000)
+
+    for coroutine in (wait(), wait_with_a_limit()):
+        loop.create_task(coroutine)._log_destroy_pending = False
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.run_until_complete(asyncio.sleep(0))
+    for task in asyncio.all_tasks(loop):
+        task._log_destroy_pending = False
 
 
 def remember(loop, tracer):
@@ -355,7 +496,10 @@ FILLS = [
     schedule,
     start_timers,
     watch,
+    wait_for_a_socket,
+    wait_for_a_socket,
     start_tasks,
+    start_timeouts,
     remember,
     connect,
     serve,

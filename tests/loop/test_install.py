@@ -4,6 +4,8 @@ import asyncio
 import subprocess
 import sys
 import textwrap
+import threading
+import weakref
 
 import penstock
 import pytest
@@ -74,12 +76,39 @@ def test_install_and_uninstall():
     assert run_python(NAMES + textwrap.dedent(source), "-W", "error") == ""
 
 
+def test_every_name_that_it_replaces_is_penstocks_too():
+    source = """
+        import sys
+
+        def names():
+            modules = [name for name in sys.modules if name.partition(".")[0] == "asyncio"]
+            return {(module, name): what for module in modules
+                    for name, what in vars(sys.modules[module]).items()}
+
+        before = names()
+        penstock.install()
+        installed = names()
+        replaced = {key: what for key, what in installed.items() if what is not before.get(key)}
+        penstock.uninstall()
+        assert names() == before
+
+        public = {name for _, name in replaced if not name.startswith("_")}
+        assert {"Lock", "Condition", "Barrier", "Queue", "StreamReader", "sleep"} <= public
+        penstock.EventLoop = penstock.Loop
+        for (module, name), what in replaced.items():
+            if name in public - {"SelectorEventLoop"}:
+                assert what is getattr(penstock, name), (module, name)
+    """
+    assert run_python(NAMES + textwrap.dedent(source), "-W", "error") == ""
+
+
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
 def test_eager_tasks():
     source = """
         stock = asyncio.eager_task_factory
         penstock.install()
         assert asyncio.eager_task_factory is asyncio.tasks.eager_task_factory is not stock
+        assert asyncio.eager_task_factory is penstock.eager_task_factory
 
         async def value(of):
             return of
@@ -308,8 +337,83 @@ class TestRun:
             penstock.run(5)
 
 
+class TestRunner:
+    def test_one_loop_for_all_it_runs(self):
+        async def main():
+            return asyncio.get_running_loop()
+
+        with penstock.Runner(debug=True) as runner:
+            assert isinstance(runner, asyncio.Runner)
+            loop = runner.run(main())
+            assert type(loop) is penstock.Loop
+            assert loop is runner.get_loop() is runner.run(main())
+            assert loop.get_debug()
+        assert loop.is_closed()
+        with pytest.raises(RuntimeError, match="^Runner is closed$"):
+            runner.get_loop()
+
+    @pytest.mark.parametrize("cls", [asyncio.Runner, penstock.Runner])
+    def test_its_loop_is_the_current_one(self, cls):
+        with cls() as runner:
+            runner.run(asyncio.sleep(0))
+            assert asyncio.get_event_loop() is runner.get_loop()
+        with pytest.raises(RuntimeError, match="There is no current event loop"):
+            asyncio.get_event_loop()
+
+    @pytest.mark.parametrize("cls", [asyncio.Runner, penstock.Runner])
+    def test_a_factory_of_the_programs(self, cls):
+        with cls(loop_factory=asyncio.unix_events._UnixSelectorEventLoop) as runner:
+            assert type(runner.get_loop()) is asyncio.unix_events._UnixSelectorEventLoop
+
+    def test_no_cycle_is_left(self):
+        runner = penstock.Runner()
+        with runner:
+            runner.run(asyncio.sleep(0))
+        died = weakref.ref(runner)
+        del runner
+        assert died() is None
+
+
+class TestWithoutInstall:
+    """asyncio's functions, by penstock's names, on penstock's futures and tasks."""
+
+    def test_shield(self):
+        async def main():
+            inner = penstock.create_task(penstock.sleep(0, "slept"))
+            outer = penstock.shield(inner)
+            assert type(inner) is penstock.Task
+            assert type(outer) is penstock.Future
+            outer.cancel()
+            assert await inner == "slept"
+            assert outer.cancelled()
+
+        penstock.run(main())
+
+    def test_wait_and_as_completed(self):
+        async def main():
+            tasks = [penstock.create_task(penstock.sleep(0, i)) for i in range(3)]
+            done, pending = await penstock.wait(tasks)
+            assert done == set(tasks)
+            assert not pending
+            results = [await each for each in penstock.as_completed(tasks)]
+            assert sorted(results) == [0, 1, 2]
+
+        penstock.run(main())
+
+    def test_to_thread(self):
+        async def main():
+            return await penstock.to_thread(threading.get_ident)
+
+        assert penstock.run(main()) != threading.get_ident()
+
+    def test_they_are_asyncios(self):
+        for name in ("wait", "as_completed", "shield", "to_thread", "BrokenBarrierError"):
+            assert getattr(penstock, name) is getattr(asyncio, name)
+
+
 def test_public_names():
-    assert sorted(penstock.__all__) == penstock.__all__
+    eager = ["eager_task_factory"] if sys.version_info >= (3, 12) else []
+    assert penstock.__all__ == sorted(set(penstock.__all__) - set(eager)) + eager
     for name in penstock.__all__:
         assert getattr(penstock, name).__doc__, name
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import logging
 import socket
 import warnings
@@ -500,8 +501,6 @@ class TestClosing:
 
     @pytest.mark.asyncio_since(3, 13)
     async def test_a_transport_that_is_dropped_keeps_nobody_waiting(self):
-        import gc
-
         loop = asyncio.get_running_loop()
         made = loop.create_future()
 

@@ -2,7 +2,12 @@
 
 import array
 import asyncio
+import gc
+import inspect
+import os
 import socket
+import time
+import weakref
 
 import pytest
 
@@ -21,15 +26,56 @@ async def test_recv_at_once_and_later(pair):
     assert await loop.sock_recv(ours, 100) == b""
 
 
+async def test_received_bytes_of_every_size_stay_as_they_are(pair):
+    """The memory of a large one serves again, but for what is kept."""
+    ours, theirs = pair
+    theirs.setblocking(False)
+    loop = asyncio.get_running_loop()
+    kept = []
+    for turn, size in enumerate([10, 65536, 65536, 100, 150_000, 20_000, 70_000, 5, 400_000] * 4):
+        sent = os.urandom(size)
+        sending = asyncio.create_task(loop.sock_sendall(theirs, sent))
+        came = b""
+        while len(came) < size:
+            piece = await loop.sock_recv(ours, 30_000 if turn % 5 == 3 else 262_144)
+            kept.append((piece, bytes(bytearray(piece))))
+            came += piece
+        assert came == sent
+        await sending
+        del kept[: len(kept) // 3]
+        assert all(piece == copy for piece, copy in kept)
+
+
+async def test_a_datagram_after_much_is_whole(pair):
+    ours, theirs = pair
+    loop = asyncio.get_running_loop()
+    for _ in range(2):
+        theirs.sendall(bytes(40_000))
+        assert len(await loop.sock_recv(ours, 262_144)) == 40_000
+    near, far = socket.socketpair(type=socket.SOCK_DGRAM)
+    with near, far:
+        near.setblocking(False)
+        for size in (60_000, 30_000, 100, 60_000):
+            theirs.sendall(bytes(20_000))
+            assert len(await loop.sock_recv(ours, 262_144)) == 20_000
+            sent = os.urandom(size)
+            far.send(sent)
+            assert await loop.sock_recv(near, 262_144) == sent
+
+
+async def answered_in_order(theirs, tasks):
+    for task, data in zip(tasks, (b"one", b"two"), strict=True):
+        theirs.send(data)
+        assert await task == data
+
+
 @pytest.mark.penstock_only("asyncio's second takes the reader's place: the first never ends")
 async def test_two_that_receive_at_a_time_both_end(pair):
     ours, theirs = pair
     loop = asyncio.get_running_loop()
     tasks = [asyncio.create_task(loop.sock_recv(ours, 100)) for _ in range(2)]
     await asyncio.sleep(0)
-    for task, data in zip(tasks, (b"one", b"two"), strict=True):
-        theirs.send(data)
-        assert await task == data
+    await answered_in_order(theirs, tasks)
 
 
 @pytest.mark.penstock_only("asyncio counts items as bytes, and waits without end")
@@ -128,6 +174,108 @@ async def test_the_number_of_a_closed_socket_is_used_again():
             assert placeholder.fileno() == number
 
 
+@pytest.mark.parametrize("is_busy", [False, True])
+async def test_another_file_behind_the_number_of_a_live_socket(pair, is_busy):
+    ours, theirs = pair
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(loop.sock_recv(ours, 10))
+    await asyncio.sleep(0)
+    theirs.send(b"first")
+    assert await task == b"first"
+    later, their_later = socket.socketpair()
+    with later, their_later:
+        os.dup2(later.fileno(), ours.fileno())
+        ours.setblocking(False)
+        task = asyncio.create_task(loop.sock_recv(ours, 10))
+        await asyncio.sleep(0)
+        their_later.send(b"second")
+        for _ in range(10_000 if is_busy else 0):
+            if task.done():
+                break
+            await asyncio.sleep(0)
+        else:
+            assert not is_busy
+        assert await task == b"second"
+
+
+async def test_what_nobody_receives_does_not_keep_the_loop_awake(pair):
+    ours, theirs = pair
+    loop = asyncio.get_running_loop()
+    for data in (b"one", b"two"):
+        task = asyncio.create_task(loop.sock_recv(ours, 10))
+        await asyncio.sleep(0)
+        theirs.send(data)
+        assert await task == data
+        theirs.send(b"unwanted")
+        before = time.thread_time()
+        await asyncio.sleep(0.2)
+        assert time.thread_time() - before < 0.1
+        assert await loop.sock_recv(ours, 10) == b"unwanted"
+
+
+async def test_a_reader_between_two_waits_is_told_of_a_state(pair):
+    ours, theirs = pair
+    loop = asyncio.get_running_loop()
+    for _ in range(3):
+        task = asyncio.create_task(loop.sock_recv(ours, 10))
+        await asyncio.sleep(0)
+        theirs.send(b"to the task")
+        assert await task == b"to the task"[:10]
+        called = []
+        done = loop.create_future()
+
+        def on_ready(called=called, done=done):
+            called.append(ours.recv(1))
+            if len(called) == 3:
+                loop.remove_reader(ours)
+                done.set_result(None)
+
+        loop.add_reader(ours, on_ready)
+        theirs.send(b"un")
+        await done
+        assert called == [b"k", b"u", b"n"]
+
+
+async def test_somebody_else_reads_what_a_wait_is_for(pair):
+    ours, theirs = pair
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(loop.sock_recv(ours, 10))
+    for _ in range(5):
+        await asyncio.sleep(0)
+        theirs.send(b"stolen")
+        assert ours.recv(10) == b"stolen"
+    await asyncio.sleep(0)
+    theirs.send(b"left")
+    assert await task == b"left"
+
+
+@pytest.mark.penstock_only("asyncio's selector still has the file that is closed")
+async def test_the_number_of_a_socket_that_is_closed_in_a_wait(pair):
+    ours, theirs = pair
+    loop = asyncio.get_running_loop()
+    for _ in range(2):
+        waiting = asyncio.create_task(loop.sock_recv(ours, 10))
+        await asyncio.sleep(0)
+        theirs.send(b"hello")
+        assert await waiting == b"hello"
+    waiting = asyncio.create_task(loop.sock_recv(ours, 10))
+    await asyncio.sleep(0)
+    number = ours.fileno()
+    ours.close()
+    with socket.socket() as placeholder:
+        assert placeholder.fileno() == number
+        later, their_later = socket.socketpair()
+        with later, their_later:
+            os.dup2(later.fileno(), number)
+            placeholder.setblocking(False)
+            task = asyncio.create_task(loop.sock_recv(placeholder, 10))
+            await asyncio.sleep(0)
+            their_later.send(b"later")
+            assert await task == b"later"
+    waiting.cancel()
+    await asyncio.wait([waiting])
+
+
 @pytest.mark.penstock_only("asyncio receives before it knows whether anybody still waits")
 async def test_a_cancelled_recv_loses_nothing(pair):
     ours, theirs = pair
@@ -161,6 +309,48 @@ async def test_a_cancelled_wait_is_withdrawn(pair):
     while not called:
         await asyncio.sleep(0)
     assert called == [b"x"]
+
+
+async def test_a_cancelled_wait_keeps_no_socket(pair):
+    ours = pair[0].dup()
+    ours.setblocking(False)
+    task = asyncio.create_task(asyncio.get_running_loop().sock_recv(ours, 100))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    gone = weakref.ref(ours)
+    ours.close()
+    del ours, task
+    gc.collect()
+    assert gone() is None
+
+
+async def test_a_cancelled_wait_keeps_no_later_file_of_its_number(listening):
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(loop.sock_accept(listening))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    with socket.socket() as other:
+        later = socket.socket(fileno=os.dup2(other.fileno(), listening.detach()))
+    loop.add_reader(later, int)
+    loop.remove_reader(later)
+    gone = weakref.ref(later)
+    later.close()
+    del later
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.penstock_only("asyncio's second takes the reader's place: the first never ends")
+async def test_one_of_three_that_receive_is_cancelled(pair):
+    ours, theirs = pair
+    loop = asyncio.get_running_loop()
+    tasks = [asyncio.create_task(loop.sock_recv(ours, 100)) for _ in range(3)]
+    await asyncio.sleep(0)
+    tasks.pop(1).cancel()
+    await asyncio.sleep(0)
+    await answered_in_order(theirs, tasks)
 
 
 async def test_accept_and_connect(listening):
@@ -263,3 +453,87 @@ async def test_a_transports_socket_is_refused(listening):
         await loop.sock_recv(sock, 10)
     transport.close()
     await asyncio.sleep(0)
+
+
+async def test_the_methods_of_a_subclass_of_socket_are_called():
+    class Counting(socket.socket):
+        calls = 0
+
+        def recv(self, *args):
+            self.calls += 1
+            return super().recv(*args)
+
+    theirs, plain = socket.socketpair()
+    with theirs, Counting(fileno=plain.detach()) as ours:
+        ours.setblocking(False)
+        theirs.send(b"data")
+        assert await asyncio.get_running_loop().sock_recv(ours, 10) == b"data"
+        assert ours.calls == 1
+
+
+@pytest.mark.penstock_only("asyncio blocks the loop")
+async def test_a_socket_that_blocks_does_not_block_the_loop(pair):
+    ours, theirs = pair
+    ours.setblocking(True)
+    task = asyncio.create_task(asyncio.get_running_loop().sock_recv(ours, 10))
+    await asyncio.sleep(0)
+    theirs.send(b"data")
+    assert await task == b"data"
+
+
+@pytest.mark.parametrize("name", ["sock_recv", "sock_recv_into", "sock_sendall"])
+async def test_of_a_closed_socket(name):
+    closed = socket.socket()
+    closed.close()
+    argument = {"sock_recv": 10, "sock_recv_into": bytearray(10), "sock_sendall": b"data"}[name]
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        await getattr(asyncio.get_running_loop(), name)(closed, argument)
+
+
+async def test_sizes(pair):
+    ours, theirs = pair
+    loop = asyncio.get_running_loop()
+    with pytest.raises(ValueError, match="negative buffersize in recv"):
+        await loop.sock_recv(ours, -1)
+    with pytest.raises(TypeError):
+        await loop.sock_recv(ours, "10")
+    theirs.send(b"x" * 10_000)
+    assert await loop.sock_recv(ours, 0) == b""
+    assert len(await loop.sock_recv(ours, 1)) == 1
+    assert len(await loop.sock_recv(ours, 4096)) == 4096
+    assert len(await loop.sock_recv(ours, 1_000_000)) == 10_000 - 4097
+    assert inspect.iscoroutinefunction(loop.sock_recv)
+
+
+async def test_buffers_that_are_wrong(pair):
+    loop = asyncio.get_running_loop()
+    for buffer in (b"constant", 5):
+        with pytest.raises((TypeError, BufferError)):
+            await loop.sock_recv_into(pair[0], buffer)
+    with pytest.raises(TypeError):
+        await loop.sock_sendall(pair[0], "text")
+
+
+async def test_a_buffer_cannot_shrink_while_it_is_sent(pair):
+    data = bytearray(3_000_000)
+    task = asyncio.create_task(asyncio.get_running_loop().sock_sendall(pair[0], data))
+    await asyncio.sleep(0)
+    with pytest.raises(BufferError):
+        data.clear()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    del task
+    gc.collect()
+    data.clear()
+
+
+@pytest.mark.parametrize("data", [b"x", bytes(10_000_000)])
+def test_of_a_closed_loop(new_loop, pair, data):
+    ours, theirs = pair
+    loop = new_loop()
+    loop.close()
+    sending = loop.sock_sendall(ours, data)
+    with pytest.raises((StopIteration, RuntimeError)):  # what has to wait for it
+        sending.send(None)
+    assert theirs.recv(1) == data[:1]

@@ -1,6 +1,7 @@
 """Lock, Event and the semaphores: order, cancellation at every point, who may wait how."""
 
 import asyncio
+import collections.abc
 import gc
 import inspect
 import re
@@ -324,3 +325,34 @@ class TestCoroutines:
         for method in self.methods(primitives):
             with pytest.raises(TypeError, match="positional argument"):
                 method(1)
+
+    async def test_awaited_by_python_code(self, primitives):
+        lock = primitives.Lock()
+
+        class Acquires:
+            def __await__(self):
+                taken = yield from lock.acquire().__await__()
+                return taken, (yield from lock.acquire().__await__())
+
+        async def acquire_twice():
+            return await Acquires()
+
+        [first] = await started(acquire_twice())
+        lock.release()
+        assert await first == (True, True)
+        [second] = await started(acquire_twice())
+        second.cancel("why")
+        with pytest.raises(asyncio.CancelledError, match="why"):
+            await second
+        coroutine = lock.acquire()
+        assert not isinstance(coroutine, collections.abc.Iterable)
+        steps = coroutine.__await__()
+        assert iter(steps) is steps
+        steps.close()
+        steps = lock.acquire().__await__()
+        with pytest.raises(KeyError):
+            steps.throw(KeyError())
+        lock.release()
+        with pytest.raises(StopIteration) as stop:
+            lock.acquire().__await__().send(None)
+        assert stop.value.value is True

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import re
 import socket
+import struct
 import sys
 from asyncio.trsock import TransportSocket
 
@@ -82,6 +83,39 @@ async def test_extra_info(connect, pair):
     transport.abort()
     await protocol.lost
     assert transport.get_extra_info("peername") == far.getsockname()
+
+
+async def test_extra_info_that_is_first_asked_for_when_the_connection_is_lost(connect, pair):
+    transport, protocol = await connect()
+    far = pair[1]
+    expected = far.getpeername(), far.getsockname()
+    transport.abort()
+    await protocol.lost
+    assert transport.get_extra_info("nothing", 42) == 42
+    assert (transport.get_extra_info("sockname"), transport.get_extra_info("peername")) == expected
+    assert transport.get_extra_info("socket").fileno() == -1
+
+
+async def test_extra_info_of_a_peer_that_has_reset(connect, pair):
+    transport, protocol = await connect()
+    far = pair[1]
+    expected = far.getsockname()
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    far.close()
+    await protocol.lost
+    assert transport.get_extra_info("peername") == expected
+
+
+async def test_extra_info_is_a_dict_of_the_transports(connect):
+    transport, protocol = await connect()
+    assert sorted(transport._extra) == ["peername", "socket", "sockname"]
+    transport._extra["mine"] = 1
+    assert transport.get_extra_info("mine") == 1
+    transport._extra = {"other": 2}
+    assert transport.get_extra_info("other") == 2
+    assert transport.get_extra_info("peername") is None
+    transport.abort()
+    await protocol.lost
 
 
 async def test_ipv6_and_unix_addresses(recorder):

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import contextvars
 import os
 import random
@@ -78,6 +79,62 @@ async def test_reads_of_every_size_arrive_unchanged(connect, pair, until, keeps)
         assert all(hash(bytes(bytearray(data))) == was for data, was in kept)
     transport.close()
     await protocol.lost
+
+
+async def test_what_is_kept_stays_whatever_comes_after_it(connect, pair, until):
+    """Each read's memory serves again, but for what somebody keeps, for however long."""
+    kept = {}
+    transport, protocol = await connect(
+        data_received=lambda _, data: kept.setdefault(len(kept), (data, bytes(bytearray(data))))
+    )
+    source = random.Random(8)
+    sent = 0
+    for turn in range(120):
+        data = source.randbytes(source.choice([40_000, 65536, 130_000]))
+        sent += len(data)
+        await send_all(pair[1], data)
+        await until(lambda: len(protocol.data) == sent)
+        for number in source.sample(sorted(kept), len(kept) // 3):
+            if number % 5:
+                kept[number] = None
+        assert all(each is None or each[0] == each[1] for each in kept.values()), turn
+    transport.close()
+    await protocol.lost
+
+
+def test_a_loop_that_is_turned_by_hand_reads_from_every_connection(loop):
+    """Each run is of one turn, which reads much and wakes somebody."""
+
+    async def count(sock, received):
+        reader, _ = await asyncio.open_connection(sock=sock, limit=2**20)
+        while data := await reader.read(2**20):
+            received.append(len(data))
+
+    def turn():
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+
+    pairs = [socket.socketpair() for _ in range(3)]
+    for pair in pairs:
+        for sock in pair:
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**20)
+    received = [[] for _ in pairs]
+    tasks = [
+        loop.create_task(count(ours, each)) for (ours, _), each in zip(pairs, received, strict=True)
+    ]
+    for _ in range(60):
+        for _, theirs in pairs:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    theirs.send(bytes(2**16))
+        turn()
+    assert min(map(sum, received)) > max(map(sum, received)) / 2
+    for _, theirs in pairs:
+        theirs.close()
+    loop.run_until_complete(asyncio.wait(tasks))
+    for ours, _ in pairs:
+        ours.close()
 
 
 async def test_a_flood_does_not_starve_another_connection(connect, pair, recorder):
@@ -258,5 +315,7 @@ async def test_max_size_bounds_a_read(connect, pair, until, before):
     await send_all(pair[1], bytes(2500))
     await until(lambda: len(protocol.data) == before + 2500)
     assert sizes == [1000, 1000, 500]
+    assert transport.max_size == 1000
+    assert transport.get_write_buffer_limits() == (16 * 1024, 64 * 1024)
     transport.close()
     await protocol.lost

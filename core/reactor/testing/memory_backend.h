@@ -28,6 +28,14 @@ public:
         return 0;
     }
 
+    int watch_borrowed(int fd, Ready interest, Watcher& watcher) noexcept override {
+        return watch(fd, interest, watcher);
+    }
+
+    bool keep_watching(int fd, Ready interest, const Watcher& watcher) noexcept override {
+        return slots_[fd].watcher == &watcher && slots_[fd].interest == interest;
+    }
+
     void forget(int fd) noexcept override {
         Slot& slot = slots_[fd];
         if (slot.watcher == nullptr) return;

@@ -9,10 +9,12 @@ import sys
 USAGE = """\
 usage: penstock run [-m module | -c code | script | -] [args]
        penstock doctor
+       penstock bench [AREA ...] [options]
        penstock --version
 
   run      run a Python program with penstock as its asyncio
   doctor   tell what this kernel and this Python give, and what is in use
+  bench    measure it beside the other loops that are installed
 """
 
 
@@ -28,6 +30,10 @@ def main(argv: list[str] | None = None) -> int:
         from penstock.cli import doctor
 
         return doctor.command(words[1:])
+    if command == "bench":
+        from penstock.cli import bench
+
+        return bench.command(words[1:])
     if command in ("-h", "--help", "help", "doctor"):
         print(USAGE, end="")
         return 0 if words else 2

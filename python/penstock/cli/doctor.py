@@ -65,9 +65,12 @@ def _python() -> Iterator[Finding]:
 
 
 def _backend(penstock: Any) -> Finding:
-    loop = penstock.new_event_loop()
     try:
-        return Finding("backend", f"{loop._backend()}: the default")
+        loop = penstock.new_event_loop()
+    except ValueError as error:
+        return Finding("backend", f"none: {error}", slow=True)
+    try:
+        return Finding("backend", ": ".join(loop._backend()))
     finally:
         loop.close()
 
