@@ -1,10 +1,10 @@
 """What the figures were measured on: they mean little without it."""
 
+import datetime
 import importlib.metadata
 import os
 import platform
-
-import loops
+from collections.abc import Sequence
 
 
 def cpu_model() -> str:
@@ -16,13 +16,20 @@ def cpu_model() -> str:
     return platform.machine()
 
 
-def facts() -> dict[str, str]:
-    peers = [name for name in loops.installed() if name != "asyncio"]
+def version(peer: str) -> str:
+    try:
+        return importlib.metadata.version(peer.partition("_")[0])
+    except importlib.metadata.PackageNotFoundError:
+        return "not known"
+
+
+def facts(peers: Sequence[str]) -> dict[str, str]:
     return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "CPU": cpu_model(),
         "cores": str(len(os.sched_getaffinity(0))),
         "load average before": f"{os.getloadavg()[0]:.2f}",
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
         "Python": f"{platform.python_version()}, {platform.python_compiler()}",
-        **{name: importlib.metadata.version(name) for name in peers},
+        **{name: version(name) for name in peers if name != "asyncio"},
     }
