@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -36,10 +37,23 @@ def test_pip_says_so(disguise, tmp_path):
 
 
 def test_cmake_says_so(tmp_path):
-    if not shutil.which("cmake"):
-        pytest.skip("no cmake")
-    command = ["cmake", "-S", ROOT, "-B", tmp_path, "-DCMAKE_SYSTEM_NAME=Darwin"]
+    if not shutil.which("cmake") or not shutil.which("ninja"):
+        pytest.skip("no cmake, or no ninja")
+    command = ["cmake", "-G", "Ninja", "-S", ROOT, "-B", tmp_path, "-DCMAKE_SYSTEM_NAME=Darwin"]
     found = subprocess.run(command, capture_output=True, text=True)
     assert "penstock needs Linux" in found.stderr
     assert "compiler" not in found.stdout
     assert found.returncode == 1
+
+
+def test_the_headers_of_a_free_threaded_python_say_so(tmp_path):
+    """For builds that ask neither pip nor CMake."""
+    if not shutil.which("g++"):
+        pytest.skip("no g++")
+    source = tmp_path / "module.cc"
+    source.write_text('#include "py/python.h"\n')
+    folders = [f"-I{ROOT / 'binding'}", f"-I{sysconfig.get_path('include')}"]
+    command = ["g++", "-std=c++20", "-fsyntax-only", "-DPy_GIL_DISABLED=1", *folders, str(source)]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode == 1
+    assert "penstock needs a CPython with the GIL" in found.stderr

@@ -56,12 +56,16 @@ def headers(folder: Path) -> Path:
     """A folder for zig, which does not see /usr/include: Debian's pyconfig.h wants another there.
 
     That is x86_64-linux-gnu/python3.11/pyconfig.h. The C library's beside it must stay unseen.
+    liburing's, which is linked statically and asks for no symbol of a later glibc, are shown too.
     """
     own = Path(sysconfig.get_path("include"))
     architecture = sysconfig.get_config_var("MULTIARCH") or ""
     seen = folder / "include" / architecture / own.name
     seen.parent.mkdir(parents=True)
     seen.symlink_to(own.parent / architecture / own.name)
+    for name in ("liburing.h", "liburing"):
+        if (found := Path("/usr/include") / name).exists():
+            (folder / "include" / name).symlink_to(found)
     return folder / "include"
 
 
@@ -71,11 +75,13 @@ def build(folder: Path) -> Path:
         sys.exit(f"penstock: no wheels are built on {machine}; there are some for {list(TARGETS)}")
     zig = Path(ziglang.__file__).parent / "zig"
     # No -march: without one zig takes the architecture's baseline, as long as a target is named.
-    compiler = f"{zig} c++ -target {TARGETS[machine]}.{GLIBC} -idirafter {headers(folder)}"
+    seen = headers(folder)
+    compiler = f"{zig} c++ -target {TARGETS[machine]}.{GLIBC} -idirafter {seen}"
     env = os.environ | {"CXX": compiler}
     command = [sys.executable, "-m", "pip", "wheel", "--disable-pip-version-check", "--quiet"]
     command += ["--no-build-isolation", "--no-deps", f"--wheel-dir={folder}"]
-    command += [f"--config-settings=build-dir={folder}/{{wheel_tag}}", str(ROOT)]
+    command += [f"--config-settings=build-dir={folder}/{{wheel_tag}}"]
+    command += [f"--config-settings=cmake.define.PENSTOCK_LIBURING_INCLUDE={seen}", str(ROOT)]
     subprocess.run(command, check=True, env=env)
     [wheel] = folder.glob("*.whl")
     return wheel
@@ -121,7 +127,10 @@ def seconds_of_import(python: Path, module: str) -> float:
 
 def try_out(python: Path, tests: list[str]) -> None:
     subprocess.run([python, "-I", "-c", TRIAL], check=True, cwd=python.parent)
-    subprocess.run([python.parent / "penstock", "doctor"], check=True, cwd=python.parent)
+    doctor = [python.parent / "penstock", "doctor"]
+    for backend in ("epoll", "uring"):
+        env = os.environ | {"PENSTOCK_BACKEND": backend}
+        subprocess.run(doctor, check=True, cwd=python.parent, env=env)
     if tests:
         install(python, "pytest", "hypothesis", "trustme")
         subprocess.run([python, "-m", "pytest", *tests], check=True, cwd=ROOT)
