@@ -32,7 +32,6 @@ private:
 };
 
 struct SocketTransport : Transport {
-    bool has_eof, is_buffered, is_sending_file;
     unsigned dropped;         // a pipe's writes that failed or came too late
     std::uint32_t read_size;  // of the next read; 0: through the loop's scratch memory
     alignas(Connection) std::byte room[sizeof(Connection)];  // the endpoint's, while there is one

@@ -51,9 +51,6 @@ struct Seldom {
 };
 
 struct Transport {
-    // Python makes them. With a constructor declared, what a kind adds may begin in the last word.
-    Transport() = delete;
-
     PyObject_HEAD PyObject* extra;  // the slot of asyncio.BaseTransport; see make_extra()
     Loop* loop;  // strong; nullptr, as the next four, once connection_lost() was called
     Endpoint* endpoint;
@@ -81,6 +78,7 @@ struct Transport {
     TransportKind kind;
     bool is_held : 1, has_short_peer : 1;
     bool is_closing, is_paused, is_protocol_paused;
+    bool has_eof, is_buffered, is_sending_file;  // a stream's, here because they fill the last word
 };
 
 inline Transport* as_any_transport(PyObject* object) noexcept {

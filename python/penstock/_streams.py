@@ -92,6 +92,10 @@ _handled: CodeType | None = next(
     None,
 )
 _keeps_writer = "_stream_writer" in _stock_connection_made.__code__.co_names
+_UNHANDLED = "Unhandled exception in client_connected_cb"
+# Whether a plain function that raises is reported, as 3.14.10 began to: before, the transport's
+# connection_made() reports it and the connection stays open.
+_reports_function = _UNHANDLED in _stock_connection_made.__code__.co_consts
 
 
 class _Handled:
@@ -131,7 +135,17 @@ def _connection_made(self: Any, transport: Any) -> None:
     writer = StreamWriter(transport, self, reader, self._loop)
     if _keeps_writer:
         self._stream_writer = writer
-    handler = self._client_connected_cb(reader, writer)
+    try:
+        handler = self._client_connected_cb(reader, writer)
+    except Exception as error:
+        if not _reports_function:
+            raise
+        self._loop.call_exception_handler(
+            {"message": _UNHANDLED, "exception": error, "transport": transport}
+        )
+        transport.close()
+        self._strong_reader = None
+        return
     if iscoroutine(handler):
         self._task = self._loop.create_task(handler)
         self._task.add_done_callback(_Handled(self, transport))

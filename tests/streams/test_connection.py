@@ -205,6 +205,29 @@ async def test_what_a_handler_raises_is_reported(connect):
         assert await reader.read() == b""
 
 
+async def test_what_a_plain_handler_raises_is_reported_as_this_version_does(connect):
+    """Some close the connection then, some leave it open."""
+    loop = asyncio.get_running_loop()
+    reported = loop.create_future()
+    loop.set_exception_handler(lambda _, context: reported.set_result(context))
+    begun = []
+
+    def fail(reader, writer):
+        begun.append(writer.transport)
+        raise ValueError("wrong")
+
+    async with connect(fail) as (reader, _):
+        context = await reported
+        (transport,) = begun
+        assert isinstance(context["exception"], ValueError)
+        closes = context["message"] == "Unhandled exception in client_connected_cb"
+        assert closes or context["message"].startswith("Exception in callback ")
+        assert transport.is_closing() == closes
+        assert context.get("transport") is (transport if closes else None)
+        transport.abort()
+        assert await reader.read() == b""
+
+
 async def test_a_handler_that_is_cancelled_is_reported_as_this_version_does(connect):
     """Some close the connection without a word, some raise in the callback."""
     loop = asyncio.get_running_loop()
