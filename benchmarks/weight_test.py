@@ -36,5 +36,7 @@ def test_an_idle_connection_holds_these_objects_once_each_and_no_others() -> Non
     assert not done.stderr
     found = {name: int(number) for _, number, name in rows}
     assert not found.keys() - PARTS  # some versions add no callback, or have no such context
+    # From 3.15 on a transport has a context of its own, beside its handler's.
+    assert found.pop("_contextvars.Context", 1) <= (1 if sys.version_info < (3, 15) else 2)
     assert set(found.values()) == {1}
     assert int(total[0]) == sum(int(weight) for weight, _, _ in rows) < 1900
