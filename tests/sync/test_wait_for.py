@@ -14,6 +14,7 @@ import penstock
 import pytest
 
 STOCK, NATIVE = asyncio.tasks.wait_for, penstock.wait_for
+ATTEMPTS = 5
 SOON = 0.001
 HAS_TASK = sys.version_info < (3, 12)  # of its own, for a coroutine
 
@@ -390,6 +391,10 @@ def test_the_same_is_told(run, child, scene, limit):
             run(main())
         return told
 
+    # On a busy machine two deadlines may fall into one turn: then it is not the same scene.
+    for _ in range(ATTEMPTS - 1):
+        if tell(NATIVE) == tell(STOCK):
+            return
     assert tell(NATIVE) == tell(STOCK)
 
 
