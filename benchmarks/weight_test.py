@@ -20,7 +20,6 @@ PARTS = {
     "penstock._streams.StreamReaderProtocol",
     "penstock._streams.StreamWriter",
     "penstock._streams._Handled",
-    "socket.socket",
 }
 if not _streams._keeps_writer:  # from CPython 3.13 on: else the reader is seen through it
     PARTS.add("weakref.ReferenceType")

@@ -1,5 +1,6 @@
 #include "transport/acceptor.h"
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -46,6 +47,7 @@ struct Acceptor {
     PyObject* tls;      // None, or (SSLContext, handshake timeout, shutdown timeout)
     PyObject* retry;    // the timer that ends a pause
     int family, type, protocol;
+    bool is_ordinary;  // a socket that a transport can tell all of: see TransportOptions::accepted
 };
 
 constexpr std::size_t kMostAcceptsATurn = 64;
@@ -58,13 +60,36 @@ PyObject* os_error(int error) noexcept {
     return take_exception();
 }
 
-// A socket object that owns `fd`, which doesn't block.
-PyObject* new_socket(const Acceptor* acceptor, UniqueFd fd) noexcept {
-    PyObject* sock =
-        PyObject_CallFunction(acceptor->loop->state->socket_class, "iiii", acceptor->family,
-                              acceptor->type | SOCK_NONBLOCK, acceptor->protocol, fd.get());
-    if (sock != nullptr) fd.release();
-    return sock;
+Ref<> socket_of(const Acceptor* acceptor, UniqueFd& fd) noexcept {
+    return Ref<>::steal(new_socket(acceptor->loop->state, acceptor->family, acceptor->type,
+                                   acceptor->protocol, fd));
+}
+
+// The object of a socket may tell another family than the kernel does.
+bool is_ordinary(const Acceptor* acceptor, int fd) noexcept {
+    return (acceptor->family == AF_INET || acceptor->family == AF_INET6) &&
+           acceptor->type == SOCK_STREAM &&
+           (acceptor->protocol == IPPROTO_TCP || acceptor->protocol == 0) &&
+           Address::local_of(fd).family() == acceptor->family;
+}
+
+// Whether anybody hears of audit events, that of a new socket among them: only then are the
+// arguments of one built. This one is never raised: its only argument fails.
+bool is_audited() noexcept {
+    bool is_heard = false;
+    PyObject* (*note)(void*) = [](void* heard) -> PyObject* {
+        *static_cast<bool*>(heard) = true;
+        return PyErr_NoMemory();
+    };
+    if (PySys_Audit("penstock.is_audited", "(O&)", note, &is_heard) < 0) PyErr_Clear();
+    return is_heard;
+}
+
+// Whether nobody sees that the connection has no socket object yet.
+bool may_put_off_socket(const Acceptor* acceptor, int fd, const Address& peer) noexcept {
+    const Loop* loop = acceptor->loop;
+    return acceptor->is_ordinary && peer.family() == acceptor->family && !loop->is_debug &&
+           loop->network->at(fd) == nullptr && !is_audited();
 }
 
 // What the connection's transport calls: the application's protocol, or TLS before it.
@@ -88,19 +113,35 @@ void log_connection(const Acceptor* acceptor, PyObject* sock, const Address& pee
         PyErr_WriteUnraisable(sock);
 }
 
+// No transport has it. A socket object would warn as it goes, and so it does.
+void drop_unclosed(const Acceptor* acceptor, UniqueFd& fd) noexcept {
+    PyObject* pending = take_exception();
+    if (!socket_of(acceptor, fd)) PyErr_Clear();
+    if (pending != nullptr) raise_exception(pending);
+}
+
 // What asyncio does in a task of its own: whatever goes wrong is told in debug mode only.
 void welcome(Acceptor* acceptor, UniqueFd fd, const Address& peer) noexcept {
     Loop* loop = acceptor->loop;
-    Ref<> sock = Ref<>::steal(new_socket(acceptor, std::move(fd)));
+    bool puts_off = may_put_off_socket(acceptor, fd.get(), peer);
+    Ref<> sock = puts_off ? Ref<>() : socket_of(acceptor, fd);
     if (sock && loop->is_debug) log_connection(acceptor, sock.get(), peer);
     Ref<> protocol, transport;
-    if (sock) protocol = Ref<>::steal(PyObject_CallNoArgs(acceptor->factory));
+    if (sock || puts_off) protocol = Ref<>::steal(PyObject_CallNoArgs(acceptor->factory));
     Ref<> first = protocol ? first_protocol(acceptor, protocol.get()) : Ref<>();
     if (first) {
-        transport = Ref<>::steal(make_socket_transport(
-            loop, {sock.get(), first.get(), nullptr, nullptr, acceptor->server, &peer}));
+        transport = Ref<>::steal(
+            make_socket_transport(loop, {.sock = sock.get(),
+                                         .protocol = first.get(),
+                                         .waiter = nullptr,
+                                         .extra = nullptr,
+                                         .server = acceptor->server,
+                                         .peer = &peer,
+                                         .accepted = puts_off ? &fd : nullptr,
+                                         .names_tcp = acceptor->protocol == IPPROTO_TCP}));
     }
     if (transport) return;
+    if (fd.is_open()) drop_unclosed(acceptor, fd);
     if (take_failure(loop)) return;
     PyObject* error = take_exception();
     if (loop->is_debug)
@@ -275,6 +316,7 @@ PyObject* loop_listen(PyObject* self, PyObject* const* args, Py_ssize_t count, P
     if (acceptor->context == nullptr || !read_int(args[0], "family", acceptor->family) ||
         !read_int(args[0], "type", acceptor->type) ||
         !read_int(args[0], "proto", acceptor->protocol) ||
+        !(acceptor->is_ordinary = is_ordinary(acceptor.get(), fd), true) ||
         !open_door(acceptor.get(), fd, backlog) ||
         PyDict_SetItem(loop->network->acceptors(), args[0], object(acceptor.get())) < 0) {
         stop_acceptor(object(acceptor.get()));

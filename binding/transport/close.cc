@@ -1,5 +1,9 @@
 // How a transport ends: closed by its owner once the queue has drained, aborted, lost, or simply
 // dropped. connection_lost() is called once in all but the last case.
+#include <unistd.h>
+
+#include <cerrno>
+
 #include "py/types.h"
 #include "transport/log.h"
 #include "transport/network.h"
@@ -40,6 +44,7 @@ void merge_failure(PyObject*& pending) noexcept {
 
 struct Belongings {
     Ref<> loop, sock, protocol, server;
+    UniqueFd fd;  // where there was no object yet that would own it
 };
 
 // Who asks later gets what the socket was; not of a transport that dies.
@@ -61,7 +66,9 @@ Belongings strip(Transport* transport) noexcept {
     Belongings had{Ref<>::steal(object(std::exchange(transport->loop, nullptr))),
                    Ref<>::steal(std::exchange(transport->sock, nullptr)),
                    Ref<>::steal(std::exchange(transport->protocol, nullptr)),
-                   Ref<>::steal(std::exchange(transport->server, nullptr))};
+                   Ref<>::steal(std::exchange(transport->server, nullptr)),
+                   UniqueFd(transport->owns_fd ? transport->fd : -1)};
+    transport->owns_fd = false;
     // What is queued may run foreign code as it goes: it finds the transport over.
     if (Endpoint* endpoint = std::exchange(transport->endpoint, nullptr); endpoint != nullptr)
         endpoint->destroy();
@@ -74,8 +81,13 @@ void let_go(Transport* transport, PyObject*& pending) noexcept {
     Ref<Transport> held = Ref<Transport>::borrow(transport);
     State* state = transport->loop->state;
     Belongings had = strip(transport);
-    Ref<> closed = Ref<>::steal(PyObject_CallMethodNoArgs(had.sock.get(), state->str_close));
-    merge_failure(pending);
+    if (had.sock) {
+        Ref<> closed = Ref<>::steal(PyObject_CallMethodNoArgs(had.sock.get(), state->str_close));
+        merge_failure(pending);
+    } else if (::close(had.fd.release()) < 0 && errno != ECONNRESET) {  // as a socket object does
+        PyErr_SetFromErrno(PyExc_OSError);
+        merge_failure(pending);
+    }
     if (!had.server) return;
     Ref<> detached = Ref<>::steal(
         PyObject_CallMethodOneArg(had.server.get(), state->str__detach, object(transport)));
@@ -120,7 +132,7 @@ bool close_transport(Transport* transport) noexcept {
 void disown(Transport* transport) noexcept { strip(transport); }
 
 bool lose_connection(Transport* transport, PyObject* exception) noexcept {
-    if (transport->sock == nullptr) return true;
+    if (!is_open(transport)) return true;
     if (transport->lost == 0) transport->lost = 1;
     Ref<Transport> held = Ref<Transport>::borrow(transport);
     Ref<> protocol = Ref<>::borrow(transport->protocol);
@@ -134,7 +146,7 @@ bool lose_connection(Transport* transport, PyObject* exception) noexcept {
     if (transport->kind == TransportKind::kSocket)
         fail_file_sender(static_cast<SocketTransport*>(transport), exception);
     // A second loss from within the first has let go already.
-    if (transport->sock != nullptr) let_go(transport, pending);
+    if (is_open(transport)) let_go(transport, pending);
     if (pending == nullptr) return true;
     raise_exception(pending);
     return false;
@@ -198,7 +210,7 @@ PyObject* transport_call_connection_lost(PyObject* self, PyObject* exception) {
 // Dropped without close(): nobody watches it any more, and nobody will close the socket.
 void finalize_transport(PyObject* self) {
     Transport* transport = as_any_transport(self);
-    if (transport->sock == nullptr) return;
+    if (!is_open(transport)) return;
     PyObject* pending = take_exception();
     if (PyErr_ResourceWarning(self, 1, "unclosed transport %R", self) < 0)
         PyErr_WriteUnraisable(self);

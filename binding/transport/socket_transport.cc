@@ -35,6 +35,7 @@ bool set_protocol(SocketTransport* transport, PyObject* protocol) noexcept {
 
 // A stream socket that was made without naming a protocol has 0 for TCP too; others don't mind.
 bool set_nodelay(SocketTransport* transport) noexcept {
+    if (transport->sock == nullptr) return socket::set_nodelay(transport->fd), true;
     Ref<> protocol =
         Ref<>::steal(PyObject_GetAttr(transport->sock, transport->loop->state->str_proto));
     if (!protocol) return false;
@@ -138,7 +139,7 @@ PyGetSetDef attributes[] = {
     kMaxSize,
     {"_extra", transport_get_extra, transport_set_extra, nullptr, nullptr},
     {"_loop", transport_get_loop, nullptr, nullptr, nullptr},
-    {"_sock", get_object<&SocketTransport::sock>, nullptr, nullptr, nullptr},
+    {"_sock", transport_get_sock, nullptr, nullptr, nullptr},
     {"_sock_fd", transport_get_fd, nullptr, nullptr, nullptr},
     {"_protocol", get_object<&SocketTransport::protocol>, nullptr, nullptr, nullptr},
     {"_server", get_object<&SocketTransport::server>, nullptr, nullptr, nullptr},
@@ -183,10 +184,20 @@ void Connection::on_readable() noexcept {
     note_caused(transport.get());
 }
 
+namespace {
+
+// That of `sock`, which no transport has yet; -1 with an exception set.
+int free_number(Loop* loop, PyObject* sock) noexcept {
+    Ref<> free = Ref<>::steal(loop_ensure_fd_no_transport(object(loop), sock));
+    return free ? fd_of(sock) : -1;
+}
+
+}  // namespace
+
 PyObject* make_socket_transport(Loop* loop, const TransportOptions& options) noexcept {
     if (!check_open(loop)) return nullptr;
-    Ref<> free = Ref<>::steal(loop_ensure_fd_no_transport(object(loop), options.sock));
-    int fd = free ? fd_of(options.sock) : -1;
+    int fd =
+        options.accepted != nullptr ? options.accepted->get() : free_number(loop, options.sock);
     if (fd < 0) return nullptr;
     PyTypeObject* type = loop->state->transport;
     Ref<SocketTransport> transport =
@@ -199,7 +210,14 @@ PyObject* make_socket_transport(Loop* loop, const TransportOptions& options) noe
     if (!(is_told ? fill_extra(transport.get(), options.sock, options.extra)
                   : put_off_extra(transport.get(), options.sock, options.peer)))
         return nullptr;
-    transport->sock = Py_NewRef(options.sock);
+    if (options.accepted != nullptr) {
+        options.accepted->release();
+        transport->owns_fd = true;
+        transport->is_ipv6 = options.peer->family() == AF_INET6;
+        transport->names_tcp = options.names_tcp;
+    } else {
+        transport->sock = Py_NewRef(options.sock);
+    }
     if (set_protocol(transport.get(), options.protocol) &&
         attach_to_server(transport.get(), options.server) &&
         open_connection(transport.get(), false) && set_nodelay(transport.get()) &&
@@ -227,8 +245,11 @@ PyObject* loop_make_transport(PyObject* self, PyObject* const* args, Py_ssize_t 
     }
     if (values[0] == nullptr || values[1] == nullptr)
         return PyErr_Format(PyExc_TypeError, "_make_transport() needs a sock and a protocol");
-    return make_socket_transport(as_loop(self),
-                                 {values[0], values[1], values[2], values[3], values[4], nullptr});
+    return make_socket_transport(as_loop(self), {.sock = values[0],
+                                                 .protocol = values[1],
+                                                 .waiter = values[2],
+                                                 .extra = values[3],
+                                                 .server = values[4]});
 }
 
 bool add_transport_types(PyObject* module, State* state) {

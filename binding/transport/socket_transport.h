@@ -59,10 +59,14 @@ inline SocketTransport* as_transport(PyObject* object) noexcept {
 struct TransportOptions {
     PyObject* sock;  // or what a pipe was given as
     PyObject* protocol;
-    PyObject* waiter;     // nullptr or None for none
-    PyObject* extra;      // as above, else a dict that the transport keeps
-    PyObject* server;     // as above
-    const Address* peer;  // nullptr: the socket is asked
+    PyObject* waiter;               // nullptr or None for none
+    PyObject* extra;                // as above, else a dict that the transport keeps
+    PyObject* server;               // as above
+    const Address* peer = nullptr;  // nullptr: the socket is asked
+    // In the place of `sock`, of an accepted connection over IPv4 or IPv6: its object is made when
+    // it is needed, as a stream's, its `proto` that of TCP or 0. Empty once the transport has it.
+    UniqueFd* accepted = nullptr;
+    bool names_tcp = false;
 };
 
 PyObject* make_socket_transport(Loop* loop, const TransportOptions& options) noexcept;

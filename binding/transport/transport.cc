@@ -97,6 +97,8 @@ bool put_off_extra(Transport* transport, PyObject* sock, const Address* peer) no
 
 bool make_extra(Transport* transport) noexcept {
     if (transport->extra != nullptr) return true;
+    if (!make_sock(transport)) return false;
+    if (transport->extra != nullptr) return true;  // meanwhile
     bool has_peer = transport->has_short_peer || transport->peer != nullptr;
     if (!has_peer || transport->sock == nullptr) {
         // Memory was out as the connection was lost.
@@ -110,6 +112,30 @@ bool make_extra(Transport* transport) noexcept {
     else
         Py_CLEAR(transport->extra);
     return done;
+}
+
+PyObject* new_socket(const State* state, int family, int type, int protocol,
+                     UniqueFd& fd) noexcept {
+    PyObject* sock = PyObject_CallFunction(state->socket_class, "iiii", family,
+                                           type | SOCK_NONBLOCK, protocol, fd.get());
+    if (sock != nullptr) fd.release();
+    return sock;
+}
+
+bool make_sock(Transport* transport) noexcept {
+    if (!transport->owns_fd) return true;
+    UniqueFd fd(transport->fd);
+    Ref<> made =
+        Ref<>::steal(new_socket(transport->loop->state, transport->is_ipv6 ? AF_INET6 : AF_INET,
+                                SOCK_STREAM, transport->names_tcp ? IPPROTO_TCP : 0, fd));
+    if (!made) return fd.release(), false;
+    if (transport->owns_fd) {
+        transport->owns_fd = false;
+        transport->sock = made.release();
+        return true;
+    }
+    // An audit hook has asked for it as well, or closed the connection: the fd is not this one's.
+    return static_cast<bool>(Ref<>::steal(PyObject_CallMethod(made.get(), "detach", nullptr)));
 }
 
 bool adopt_endpoint(Transport* transport, Endpoint* endpoint) noexcept {
@@ -281,11 +307,15 @@ PyObject* transport_get_fd(PyObject* self, void*) {
     return PyLong_FromLong(as_any_transport(self)->fd);
 }
 
+PyObject* transport_get_sock(PyObject* self, void*) {
+    Transport* transport = as_any_transport(self);
+    if (!make_sock(transport)) return nullptr;
+    return Py_NewRef(transport->sock != nullptr ? transport->sock : Py_None);
+}
+
 PyObject* transport_repr(PyObject* self) {
     Transport* transport = as_any_transport(self);
-    const char* state = transport->sock == nullptr ? " closed"
-                        : transport->is_closing    ? " closing"
-                                                   : "";
+    const char* state = !is_open(transport) ? " closed" : transport->is_closing ? " closing" : "";
     Ref<> name = Ref<>::steal(PyObject_GetAttrString(object(Py_TYPE(self)), "__name__"));
     if (!name) return nullptr;
     if (transport->endpoint == nullptr || transport->loop->is_closed)

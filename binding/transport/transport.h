@@ -2,9 +2,10 @@
 // with it.
 //
 // Who keeps whom alive. The socket object owns the fd, and the transport owns the socket object:
-// it closes it once, after connection_lost(). A transport that the kernel watches is kept alive
-// by its loop (is_held), as asyncio's selector keeps its handles; one that nobody watches and
-// nobody has dies, closes its socket and warns.
+// it closes it once, after connection_lost(). That of an accepted connection is made when somebody
+// asks for it, and until then the transport owns the fd (owns_fd). A transport that the kernel
+// watches is kept alive by its loop (is_held), as asyncio's selector keeps its handles; one that
+// nobody watches and nobody has dies, closes its socket and warns.
 //
 // Every call of the protocol may do anything to the transport: pause, close, abort it, give it
 // another protocol. So whoever calls holds a reference to the transport and to the protocol, and
@@ -14,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/unique_fd.h"
 #include "loop/loop.h"
 #include "net/address.h"
 #include "net/channel.h"
@@ -54,7 +56,7 @@ struct Transport {
     PyObject_HEAD PyObject* extra;  // the slot of asyncio.BaseTransport; see make_extra()
     Loop* loop;  // strong; nullptr, as the next four, once connection_lost() was called
     Endpoint* endpoint;
-    PyObject* sock;  // or what a pipe was given as
+    PyObject* sock;  // or what a pipe was given as; nullptr while it is not made (owns_fd)
     PyObject* protocol;
     StreamProtocol* native;  // the protocol's own, or nullptr
     PyObject* server;        // or nullptr
@@ -77,6 +79,8 @@ struct Transport {
     unsigned lost;  // connection_lost() is due; a socket's writes since, roughly
     TransportKind kind;
     bool is_held : 1, has_short_peer : 1;
+    bool owns_fd : 1;                 // in the place of `sock`, of which the next two tell the rest
+    bool is_ipv6 : 1, names_tcp : 1;  // its family; its `proto`, which is 0 otherwise
     bool is_closing, is_paused, is_protocol_paused;
     bool has_eof, is_buffered, is_sending_file;  // a stream's, here because they fill the last word
 };
@@ -102,6 +106,11 @@ inline PyObject*& write_context(const Transport* transport) noexcept {
     return transport->seldom->write_context;
 }
 
+// connection_lost() was not called yet.
+inline bool is_open(const Transport* transport) noexcept {
+    return transport->sock != nullptr || transport->owns_fd;
+}
+
 inline bool is_pipe(const Transport* transport) noexcept {
     return transport->kind >= TransportKind::kReadPipe;
 }
@@ -118,6 +127,10 @@ bool fill_extra(Transport* transport, PyObject* sock, PyObject* extra) noexcept;
 bool put_off_extra(Transport* transport, PyObject* sock, const Address* peer) noexcept;
 // Sees to `extra`, where it was put off. False with an exception set.
 bool make_extra(Transport* transport) noexcept;
+// Sees to `sock`, where it was put off. False with an exception set.
+bool make_sock(Transport* transport) noexcept;
+// A socket object that owns `fd`, which does not block, or nullptr with an exception set.
+PyObject* new_socket(const State* state, int family, int type, int protocol, UniqueFd& fd) noexcept;
 // Makes the endpoint known to the loop; where that fails an exception is set.
 bool adopt_endpoint(Transport* transport, Endpoint* endpoint) noexcept;
 // connection_made() first, then reading, then whoever waits.
@@ -228,5 +241,6 @@ PyObject* transport_get_extra(PyObject* self, void*);
 int transport_set_extra(PyObject* self, PyObject* value, void*);
 PyObject* transport_get_lost(PyObject* self, void*);
 PyObject* transport_get_fd(PyObject* self, void*);
+PyObject* transport_get_sock(PyObject* self, void*);
 
 }  // namespace penstock::py

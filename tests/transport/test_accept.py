@@ -4,6 +4,7 @@ import errno
 import gc
 import resource
 import socket
+import subprocess
 import sys
 
 import pytest
@@ -98,6 +99,166 @@ async def test_the_factory_runs_in_the_context_of_serving(recorder, until):
             await until(lambda count=count: len(seen) == count + 2)
     assert seen == ["serving", "factory"] * 2
     await finish(server)
+
+
+async def accepted(recorder, until, server_of=serve, **then):
+    """A client and the accepted end's Recorder, and what ends both."""
+    made = []
+
+    def factory():
+        made.append(recorder(**then))
+        return made[-1]
+
+    server, address = await server_of(factory)
+    client = socket.create_connection(address[:2])
+    await until(lambda: made and made[0].transport is not None)
+
+    async def end():
+        client.close()
+        await made[0].lost
+        await finish(server)
+
+    return client, made[0], end
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("protocol", [0, socket.IPPROTO_TCP])
+async def test_the_socket_of_a_connection_is_as_accept_makes_it(recorder, until, host, protocol):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM, protocol)
+    listening.bind((host, 0))
+
+    async def serve_on(factory):
+        server = await asyncio.get_running_loop().create_server(factory, sock=listening)
+        return server, listening.getsockname()
+
+    client, protocol_object, end = await accepted(recorder, until, serve_on)
+    transport = protocol_object.transport
+    shown = transport.get_extra_info("socket")
+    assert transport.get_extra_info("socket") is shown
+    assert (shown.family, shown.type, shown.proto) == (family, socket.SOCK_STREAM, protocol)
+    assert shown.gettimeout() == 0.0 and not shown.get_inheritable()
+    assert shown.fileno() == transport._sock.fileno() == transport._sock_fd
+    assert type(transport._sock) is socket.socket
+    assert shown.getpeername() == client.getsockname() == transport.get_extra_info("peername")
+    await end()
+    assert shown.fileno() == -1 and transport._sock is None
+
+
+async def test_a_socket_that_is_asked_for_too_late_is_closed(recorder, until):
+    client, protocol, end = await accepted(recorder, until)
+    peer = client.getsockname()
+    await end()
+    shown = protocol.transport.get_extra_info("socket")
+    assert (shown.fileno(), shown.family, shown.proto) == (-1, socket.AF_INET, socket.IPPROTO_TCP)
+    assert protocol.transport.get_extra_info("peername") == peer
+
+
+@pytest.mark.penstock_only("asyncio makes it in any case")
+async def test_nobody_asks_for_the_socket_so_there_is_none(recorder, until):
+    client, protocol, end = await accepted(recorder, until)
+    there = [one for one in gc.get_referents(protocol.transport) if type(one) is socket.socket]
+    assert there == [] and not protocol.transport.is_closing()
+    assert "closed" not in repr(protocol.transport)
+    protocol.transport.write(b"x")
+    assert client.recv(1) == b"x"
+    await end()
+    assert "closed" in repr(protocol.transport)
+
+
+async def test_a_connection_that_is_dropped_warns_and_is_closed(recorder, until):
+    client, protocol, end = await accepted(recorder, until)
+    for _ in range(5):  # what begins it has run
+        await asyncio.sleep(0)
+    protocol.transport.pause_reading()
+    protocol.lost.cancel()
+    with pytest.warns(ResourceWarning, match="unclosed transport"):
+        del protocol.transport
+        protocol = None
+        gc.collect()
+    client.settimeout(10)
+    with client:
+        assert client.recv(1) == b""
+    with pytest.raises((AttributeError, asyncio.CancelledError)):
+        await end()
+
+
+async def test_a_factory_that_fails_leaves_a_socket_that_warns(until):
+    def factory():
+        raise ZeroDivisionError
+
+    server, address = await serve(factory)
+    with pytest.warns(ResourceWarning, match="unclosed <socket"):
+        with socket.create_connection(address) as client:
+            client.setblocking(False)
+            assert await asyncio.get_running_loop().sock_recv(client, 1) == b""
+        gc.collect()
+    await finish(server)
+
+
+AUDITED = """
+import asyncio, socket, sys
+import penstock
+
+async def main():
+    told, transports = [], []
+
+    class Protocol(asyncio.Protocol):
+        def connection_made(self, transport):
+            transports.append(transport)
+
+    def factory():
+        told.append("factory")
+        return Protocol()
+
+    def hook(event, arguments):
+        if event == "socket.__new__":
+            told.append(arguments[1:])
+            if transports and asks:
+                asks.pop()
+                transports[0]._sock
+
+    async def connect():
+        count = len(transports)
+        client = socket.create_connection(address)
+        while len(transports) == count:
+            await asyncio.sleep(0)
+        return client
+
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(factory, "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()
+    asks = []
+    first = await connect()
+    sys.addaudithook(hook)
+    asks.append(None)  # another one is made while the first is being made
+    sock = transports[0]._sock
+    assert sock is transports[0]._sock and sock.getpeername() == first.getsockname()
+    del told[:]
+    second = await connect()
+    new = (socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, socket.IPPROTO_TCP)
+    assert told[-2:] == [new, "factory"], told
+    for client in first, second:
+        client.sendall(b"x")
+    server.close()
+    for transport in transports:
+        transport.abort()
+    for client in first, second:
+        client.close()
+
+penstock.run(main())
+"""
+
+
+def test_who_audits_hears_of_the_socket_before_the_factory_is_called():
+    done = subprocess.run(
+        [sys.executable, "-c", AUDITED],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("debug", [False, True])
