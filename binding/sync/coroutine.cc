@@ -203,7 +203,7 @@ PyObject* cancel(PyObject* object_, PyObject* const* args, Py_ssize_t count, PyO
     Coroutine* self = as_coroutine(object_);
     if (self->phase != CoroutinePhase::kParked) Py_RETURN_FALSE;
     PyObject* message = count + keyword_count(names) > 0 ? args[0] : Py_None;
-    Py_XSETREF(self->cancel_message, Py_NewRef(message));
+    Py_XSETREF(self->brought, Py_NewRef(message));
     Ref<Task> task = withdraw(self, CoroutinePhase::kCancelled);
     Loop* loop = task ? native_loop(task.get()) : nullptr;
     if (loop != nullptr) {
@@ -249,7 +249,7 @@ int traverse(PyObject* object_, visitproc visit, void* arg) {
     Py_VISIT(Py_TYPE(object_));
     Py_VISIT(self->inner);
     Py_VISIT(object(self->task));
-    Py_VISIT(self->cancel_message);
+    Py_VISIT(self->brought);
     return self->kind->visit(self, visit, arg);
 }
 
@@ -257,7 +257,7 @@ int clear(PyObject* object_) {
     Coroutine* self = as_coroutine(object_);
     Py_CLEAR(self->inner);
     Py_CLEAR(self->task);
-    Py_CLEAR(self->cancel_message);
+    Py_CLEAR(self->brought);
     self->kind->clear(self);
     return 0;
 }
@@ -366,7 +366,7 @@ Coroutine* new_coroutine(State* state, PyTypeObject* type, const CoroutineKind* 
     self->kind = kind;
     self->inner = nullptr;
     self->task = nullptr;
-    self->cancel_message = nullptr;
+    self->brought = nullptr;
     self->weakrefs = nullptr;
     self->phase = CoroutinePhase::kNew;
     return self;
@@ -445,10 +445,9 @@ PyObject* coroutine_exception(PyObject* object_) noexcept {
     Coroutine* self = as_coroutine(object_);
     if (self->phase != CoroutinePhase::kCancelled) return nullptr;
     State* state = self->state;
-    bool has_message = self->cancel_message != nullptr && self->cancel_message != Py_None;
-    PyObject* exception = has_message
-                              ? PyObject_CallOneArg(state->cancelled_error, self->cancel_message)
-                              : PyObject_CallNoArgs(state->cancelled_error);
+    bool has_message = self->brought != nullptr && self->brought != Py_None;
+    PyObject* exception = has_message ? PyObject_CallOneArg(state->cancelled_error, self->brought)
+                                      : PyObject_CallNoArgs(state->cancelled_error);
     return exception != nullptr ? exception : take_exception();
 }
 

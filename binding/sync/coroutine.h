@@ -58,9 +58,9 @@ struct Coroutine {
 
     PyObject_HEAD State* state;
     const CoroutineKind* kind;
-    PyObject* inner;  // what it delegates to
-    Task* task;       // that waits for it, parked
-    PyObject* cancel_message;
+    PyObject* inner;    // what it delegates to
+    Task* task;         // that waits for it, parked
+    PyObject* brought;  // by cancel() its message; a kind may keep there what wakes it up
     PyObject* weakrefs;
     CoroutinePhase phase;
 };
