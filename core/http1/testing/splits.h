@@ -1,0 +1,61 @@
+// A test's case is fed whole, byte by byte, cut in two at each place, and at random: each way must
+// tell the same.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <random>
+#include <string>
+#include <string_view>
+
+#include "http1/testing/transcript.h"
+
+namespace penstock::http1::testing {
+
+// The pieces are `length()` bytes long; what is left of one after `before()` events is held.
+template <class Length, class Before>
+Transcript in_pieces(std::string_view input, const Limits& limits, Length length, Before before) {
+    Transcript told(limits);
+    while (!input.empty()) {
+        std::string_view piece = input.substr(0, length());
+        told.feed(piece, before());
+        input.remove_prefix(piece.size());
+    }
+    while (told.step()) {
+    }
+    return told;
+}
+
+inline Transcript whole(std::string_view input, const Limits& limits = {}) {
+    Transcript told(limits);
+    told.feed(input);
+    return told;
+}
+
+inline void expect_told(std::string_view input, std::string_view expected,
+                        const Limits& limits = {}) {
+    constexpr std::size_t kAll = ~std::size_t{0};
+    Transcript told = whole(input, limits);
+    ASSERT_EQ(told.text(), expected) << ::testing::PrintToString(input.substr(0, 500));
+    auto same = [&](const Transcript& other) {
+        return other.text() == told.text() && other.reason() == told.reason();
+    };
+    auto always = [](std::size_t value) { return [=] { return value; }; };
+    ASSERT_TRUE(same(in_pieces(input, limits, always(1), always(kAll))));
+    ASSERT_TRUE(same(in_pieces(input, limits, always(1), always(1))));
+    std::size_t places = std::min<std::size_t>(input.size(), 500);
+    for (std::size_t cut = 1; cut < places; ++cut) {
+        bool is_first = true;
+        auto length = [&] { return std::exchange(is_first, false) ? cut : kAll; };
+        ASSERT_TRUE(same(in_pieces(input, limits, length, always(kAll)))) << "cut at " << cut;
+    }
+    std::mt19937 random(1);
+    for (int i = 0; i < 30; ++i) {
+        std::size_t longest = 1 + random() % (input.size() + 1);
+        auto length = [&] { return 1 + random() % longest; };
+        auto before = [&] { return random() % 4 == 0 ? kAll : random() % 3; };
+        ASSERT_TRUE(same(in_pieces(input, limits, length, before)));
+    }
+}
+
+}  // namespace penstock::http1::testing
