@@ -7,6 +7,7 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "http1/testing/transcript.h"
 
@@ -37,8 +38,9 @@ inline void expect_told(std::string_view input, std::string_view expected,
     constexpr std::size_t kAll = ~std::size_t{0};
     Transcript told = whole(input, limits);
     ASSERT_EQ(told.text(), expected) << ::testing::PrintToString(input.substr(0, 500));
+    ASSERT_FALSE(told.has_lied());
     auto same = [&](const Transcript& other) {
-        return other.text() == told.text() && other.reason() == told.reason();
+        return other.text() == told.text() && other.reason() == told.reason() && !other.has_lied();
     };
     auto always = [](std::size_t value) { return [=] { return value; }; };
     ASSERT_TRUE(same(in_pieces(input, limits, always(1), always(kAll))));

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -47,7 +48,8 @@ public:
                 if (!is_in_data_) text_ += "data ";
                 is_in_data_ = true;
                 text_ += parser_.data();
-                bytes_ += parser_.data().size();
+                body_bytes_ += parser_.data().size();
+                has_lied_ |= parser_.data().empty();
                 return true;
             case Event::kTrailers:
                 text_ += "trailers ";
@@ -71,6 +73,9 @@ public:
 private:
     void head() {
         const Request& request = parser_.request();
+        has_length_ = request.framing != Framing::kChunked;
+        length_ = request.length;
+        body_bytes_ = 0;
         text_ += request.method;
         text_ += ' ';
         text_ += request.target;
@@ -95,8 +100,11 @@ private:
     RequestParser parser_;
     std::string text_;
     std::string reason_;
-    std::size_t bytes_ = 0;
+    std::uint64_t length_ = 0;
+    std::uint64_t body_bytes_ = 0;
+    bool has_length_ = false;
     bool is_in_data_ = false;
+    bool has_lied_ = false;
 };
 
 }  // namespace penstock::http1::testing
