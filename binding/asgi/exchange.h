@@ -1,0 +1,87 @@
+// _core.Exchange: one request and its response, and the `send` that the application gets. `receive`
+// is a Receiver, which knows its exchange.
+//
+// Who holds whom: the connection holds the exchange until the response is complete, the exchange
+// its connection until then or until that is lost; the task of the application is held while it
+// runs. What waits in receive() or send() is in `waiting`, and looks again whenever something has
+// happened.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "asgi/http_connection.h"
+#include "futures/layout.h"
+#include "py/python.h"
+
+namespace penstock::py {
+
+enum class ResponsePhase : std::uint8_t {
+    kNone,
+    kStarted,   // the head stands in the output, without its end
+    kBody,      // the head is complete
+    kTrailers,  // the body is over, trailers are to come
+    kDone,
+};
+
+enum class ResponseFraming : std::uint8_t { kUnknown, kLength, kChunked, kUntilClose, kNoBody };
+
+struct Exchange {
+    PyObject_HEAD vectorcallfunc vectorcall;  // send(message)
+    HttpServer* server;          // strong
+    HttpConnection* connection;  // strong; nullptr once there is nothing to send to
+    PyObject* scope;             // for logs; or nullptr
+    PyObject* task;              // the application's, while it runs
+    PyObject* body;              // bytes that have come and are not received yet, or nullptr
+    std::string* more_body;      // what has come behind that; or nullptr
+    PyObject* waiting;           // a list of parked coroutines and of futures, or nullptr
+    std::size_t head_begin;      // where in the output the head stands that is not complete yet
+    std::uint64_t promised;      // the response's Content-Length
+    std::uint64_t sent;          // bytes of its body
+    std::uint16_t status;
+    ResponsePhase phase;
+    ResponseFraming framing;
+    bool is_head;         // the method: no body is sent
+    bool is_1_0;
+    bool keeps_alive;     // both sides want to
+    bool has_trailers, has_date, has_server;
+    bool expects_continue;  // and has not got it yet
+    bool is_body_complete;  // all of the request has come
+    bool is_body_given;     // and receive() has told so
+    bool is_gone;           // the client is
+};
+
+inline Exchange* as_exchange(PyObject* object) noexcept {
+    return reinterpret_cast<Exchange*>(object);
+}
+
+Exchange* new_exchange(HttpConnection* connection, const http1::Request& request) noexcept;
+// Calls the application. What fails has been seen to.
+void start_application(Exchange* exchange) noexcept;
+
+// A piece of the request's body has come. False with MemoryError set.
+bool add_body(Exchange* exchange, std::string_view piece) noexcept;
+std::size_t waiting_body(const Exchange* exchange) noexcept;
+
+// Something has happened: whoever waits looks again.
+void wake_waiting(Exchange* exchange) noexcept;
+// The client has gone.
+void lose_client(Exchange* exchange) noexcept;
+// Parks `self` until then, or lets it wait in another way.
+PySendResult wait_in(Exchange* exchange, Coroutine* self, PyObject** result) noexcept;
+
+// receive.cc
+PyObject* new_receiver(Exchange* exchange) noexcept;
+// send.cc: the vectorcall of an exchange.
+PyObject* call_send(PyObject* self, PyObject* const* args, std::size_t count, PyObject* names);
+
+// response.cc: acts on a message; false with an exception set.
+bool act_on_message(Exchange* exchange, PyObject* message) noexcept;
+// A response of our own, where none was started: text/plain.
+bool answer(Exchange* exchange, int status, const char* text) noexcept;
+// The same without an exchange.
+void append_refusal(std::string& output, HttpServer* server, int status, const char* text);
+
+bool add_exchange_types(PyObject* module, State* state);
+
+}  // namespace penstock::py

@@ -1,0 +1,565 @@
+#include "asgi/http_connection.h"
+
+#include <new>
+
+#include "asgi/exchange.h"
+#include "asgi/text.h"
+#include "py/types.h"
+#include "reactor/reactor.h"
+#include "transport/socket_transport.h"
+
+namespace penstock::py {
+namespace {
+
+constexpr std::size_t kMostRequestsATurn = 16;
+constexpr std::size_t kMostBodyWaiting = std::size_t{64} * 1024;
+constexpr std::uint64_t kMostDiscarded = std::uint64_t{256} * 1024;
+
+TimePoint turn_time(const HttpConnection* connection) noexcept {
+    Reactor* reactor = connection->server->loop->reactor;
+    return reactor != nullptr ? reactor->turn_time() : now();
+}
+
+void enter(HttpConnection* connection, HttpPhase phase) noexcept {
+    connection->phase = phase;
+    connection->since = turn_time(connection);
+}
+
+bool is_native(const HttpConnection* connection) noexcept {
+    return Py_TYPE(connection->transport) == connection->server->loop->state->transport;
+}
+
+// Calls a method of the transport; what it raises is told, and the connection goes on.
+bool call_transport(HttpConnection* connection, const char* name) noexcept {
+    if (connection->transport == nullptr) return true;
+    Ref<> transport = Ref<>::borrow(connection->transport);
+    Ref<> done = Ref<>::steal(PyObject_CallMethod(transport.get(), name, nullptr));
+    if (!done && !take_failure(connection->server->loop)) PyErr_WriteUnraisable(transport.get());
+    return static_cast<bool>(done);
+}
+
+bool is_closing(const HttpConnection* connection) noexcept {
+    return connection->transport == nullptr || connection->phase == HttpPhase::kLingering;
+}
+
+bool pause_reading(HttpConnection* connection) noexcept {
+    if (connection->is_read_paused) return true;
+    connection->is_read_paused = true;
+    return call_transport(connection, "pause_reading");
+}
+
+bool resume_reading(HttpConnection* connection) noexcept {
+    if (!connection->is_read_paused) return true;
+    connection->is_read_paused = false;
+    return call_transport(connection, "resume_reading");
+}
+
+// A client that still sends when we close may never see what was answered: the kernel resets the
+// connection. So our half is closed, and the rest of its is thrown away for a while.
+void linger(HttpConnection* connection) noexcept {
+    if (connection->transport == nullptr) return;
+    if (connection->is_tls || connection->is_half_closed) {
+        call_transport(connection, "close");
+        return;
+    }
+    enter(connection, HttpPhase::kLingering);
+    resume_reading(connection);
+    call_transport(connection, "write_eof");
+}
+
+// The client is at fault, and is told so where nothing has been answered yet.
+void refuse(HttpConnection* connection, int status, const char* reason) noexcept {
+    connection->closes = true;
+    Ref<Exchange> exchange = Ref<Exchange>::borrow(connection->exchange);
+    if (exchange && exchange->phase != ResponsePhase::kNone) return abort_connection(connection);
+    if (exchange) {
+        exchange->keeps_alive = false;
+        if (answer(exchange.get(), status, reason)) return;
+    } else if (std::string* output = output_of(connection); output != nullptr) {
+        try {
+            append_refusal(*output, connection->server, status, reason);
+            return;
+        } catch (const std::bad_alloc&) {
+            PyErr_NoMemory();
+        }
+    }
+    PyErr_WriteUnraisable(object(connection));
+    abort_connection(connection);
+}
+
+bool begin_request(HttpConnection* connection) noexcept {
+    const http1::Request& request = connection->parser().request();
+    ++connection->server->service->requests;
+    connection->begun = turn_time(connection);
+    connection->body_bytes = 0;
+    connection->exchange = new_exchange(connection, request);
+    enter(connection, HttpPhase::kBody);
+    return connection->exchange != nullptr;
+}
+
+// A piece of a body. What nobody will read is thrown away, within bounds.
+bool take_data(HttpConnection* connection) noexcept {
+    std::string_view data = connection->parser().data();
+    connection->body_bytes += data.size();
+    connection->since = turn_time(connection);
+    if (connection->exchange != nullptr) return add_body(connection->exchange, data);
+    if (connection->body_bytes > kMostDiscarded) connection->closes = true;
+    return true;
+}
+
+void end_request(HttpConnection* connection) noexcept {
+    if (Exchange* exchange = connection->exchange; exchange != nullptr) {
+        exchange->is_body_complete = true;
+        enter(connection, HttpPhase::kAnswering);
+        wake_waiting(exchange);
+    } else {
+        enter(connection, HttpPhase::kIdle);
+    }
+}
+
+// Whether the parser has to wait: for the response to the request before, or for the application,
+// which does not read its body.
+bool must_wait(const HttpConnection* connection) noexcept {
+    const Exchange* exchange = connection->exchange;
+    return exchange != nullptr &&
+           (exchange->is_body_complete || waiting_body(exchange) >= kMostBodyWaiting);
+}
+
+// What is fed and cannot be looked at yet. Throws std::bad_alloc.
+void hold_back(HttpConnection* connection) {
+    http1::RequestParser& parser = connection->parser();
+    parser.hold();
+    bool is_full = parser.unused().size() > connection->server->service->most_pipelined;
+    bool is_slow = connection->exchange != nullptr &&
+                   waiting_body(connection->exchange) >= kMostBodyWaiting;
+    if (is_full || is_slow) pause_reading(connection);
+}
+
+// One event of the parser. False where nothing more can be had now.
+bool step(HttpConnection* connection, Ref<Exchange>& unstarted) {
+    switch (connection->parser().next()) {
+        case http1::Event::kNeedMore: {
+            if (connection->phase == HttpPhase::kIdle && connection->parser().is_amid_request())
+                enter(connection, HttpPhase::kHead);
+            return false;
+        }
+        case http1::Event::kHead:
+            if (!begin_request(connection)) {
+                PyErr_WriteUnraisable(object(connection));
+                return abort_connection(connection), false;
+            }
+            unstarted = Ref<Exchange>::borrow(connection->exchange);
+            return true;
+        case http1::Event::kData:
+            if (take_data(connection)) return !connection->closes || connection->exchange != nullptr;
+            PyErr_WriteUnraisable(object(connection));
+            return abort_connection(connection), false;
+        case http1::Event::kTrailers: return true;  // ASGI has no place for a request's
+        case http1::Event::kEnd: end_request(connection); return true;
+        case http1::Event::kRefused: {
+            const http1::Refusal& refusal = connection->parser().refusal();
+            unstarted = {};
+            refuse(connection, refusal.status, refusal.reason);
+            return false;
+        }
+    }
+    return false;
+}
+
+// Lets the parser read what there is, and the application answer. An application starts when all of
+// its request that has come already has been looked at: it gets it in one piece.
+void pump(HttpConnection* connection) noexcept {
+    connection->is_pumping = true;
+    Ref<Exchange> unstarted;
+    std::size_t requests = 0;
+    try {
+        bool goes_on = true;
+        while (goes_on && !is_closing(connection)) {
+            if (!must_wait(connection)) goes_on = step(connection, unstarted);
+            if (unstarted && (!goes_on || must_wait(connection))) {
+                Ref<Exchange> starting = std::move(unstarted);
+                start_application(starting.get());
+                ++requests;
+            }
+            bool is_over = connection->closes && connection->exchange == nullptr;
+            if (is_over || (goes_on && must_wait(connection)) || requests == kMostRequestsATurn)
+                goes_on = false;
+        }
+        if (connection->transport != nullptr) hold_back(connection);
+    } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
+        PyErr_WriteUnraisable(object(connection));
+        abort_connection(connection);
+    }
+    connection->is_pumping = false;
+    if (requests == kMostRequestsATurn) depart_soon(connection);
+}
+
+// What has been written leaves; and where the response was the last, so does the connection.
+void send_and_settle(HttpConnection* connection) noexcept {
+    if (connection->output != nullptr && !send_output(connection, nullptr))
+        PyErr_WriteUnraisable(object(connection));
+    if (connection->closes && connection->exchange == nullptr && !is_closing(connection))
+        close_connection(connection);
+}
+
+void stop_client(HttpConnection* connection) noexcept {
+    if (connection->node.next == nullptr) return;
+    connection->node.next->prev = connection->node.prev;
+    connection->node.prev->next = connection->node.next;
+    connection->node = {nullptr, nullptr};
+    --connection->server->service->connection_count;
+}
+
+}  // namespace
+
+std::string* output_of(HttpConnection* connection) noexcept {
+    if (connection->output == nullptr) {
+        try {
+            connection->output = connection->server->service->outputs.take().release();
+        } catch (const std::bad_alloc&) {
+            PyErr_NoMemory();
+        }
+    }
+    return connection->output;
+}
+
+void depart_soon(HttpConnection* connection) noexcept {
+    if (connection->is_pumping || connection->is_departing) return;
+    connection->is_departing = true;
+    Py_INCREF(object(connection));
+    connection->server->service->departures.add(connection);
+}
+
+bool send_output(HttpConnection* connection, PyObject* body) noexcept {
+    OutputPool& pool = connection->server->service->outputs;
+    std::unique_ptr<std::string> output(std::exchange(connection->output, nullptr));
+    if (connection->transport == nullptr) {
+        if (output) pool.give_back(std::move(output));
+        return true;
+    }
+    Ref<> transport = Ref<>::borrow(connection->transport);
+    bool done;
+    if (is_native(connection) && body == nullptr) {
+        done = output == nullptr || write_bytes(as_transport(transport.get()),
+                                                std::as_bytes(std::span<const char>(*output)));
+    } else {
+        Ref<> head = Ref<>::steal(bytes_of(output ? std::string_view(*output) : ""));
+        Ref<> pieces = Ref<>::steal(
+            head ? PyTuple_Pack(body != nullptr ? 2 : 1, head.get(), body) : nullptr);
+        Ref<> result = Ref<>::steal(
+            pieces ? PyObject_CallMethod(transport.get(), "writelines", "(O)", pieces.get())
+                   : nullptr);
+        done = static_cast<bool>(result);
+    }
+    if (output) pool.give_back(std::move(output));
+    return done;
+}
+
+void depart(HttpConnection* connection) noexcept {
+    connection->is_departing = false;
+    send_and_settle(connection);
+    if (is_closing(connection) || must_wait(connection) || connection->closes) return;
+    if (!connection->parser().unused().empty()) {
+        pump(connection);
+        send_and_settle(connection);
+    }
+    if (!must_wait(connection) && !is_closing(connection)) resume_reading(connection);
+}
+
+void response_done(HttpConnection* connection) noexcept {
+    Ref<Exchange> exchange = Ref<Exchange>::steal(std::exchange(connection->exchange, nullptr));
+    bool stays = exchange->keeps_alive && !connection->is_half_closed;
+    if (!stays) connection->closes = true;
+    enter(connection, exchange->is_body_complete ? HttpPhase::kIdle : HttpPhase::kBody);
+    depart_soon(connection);
+}
+
+void close_connection(HttpConnection* connection) noexcept {
+    if (connection->transport == nullptr) return;
+    bool is_clean = connection->phase == HttpPhase::kIdle && connection->parser().unused().empty();
+    if (!is_clean) return linger(connection);
+    call_transport(connection, "close");
+}
+
+void abort_connection(HttpConnection* connection) noexcept {
+    if (connection->output != nullptr)
+        connection->server->service->outputs.give_back(
+            std::unique_ptr<std::string>(std::exchange(connection->output, nullptr)));
+    connection->closes = true;
+    call_transport(connection, "abort");
+}
+
+bool resume_body(HttpConnection* connection) noexcept {
+    if (!connection->is_read_paused || must_wait(connection)) return true;
+    connection->since = turn_time(connection);
+    if (!connection->parser().unused().empty()) depart_soon(connection);
+    return resume_reading(connection);
+}
+
+bool describe_connection(HttpConnection* connection) noexcept {
+    if (connection->client != nullptr) return true;
+    PyObject* transport = connection->transport;
+    Ref<> peer = Ref<>::steal(PyObject_CallMethod(transport, "get_extra_info", "s", "peername"));
+    Ref<> local = Ref<>::steal(
+        peer ? PyObject_CallMethod(transport, "get_extra_info", "s", "sockname") : nullptr);
+    if (!local) return false;
+    auto first_two = [](PyObject* address) -> PyObject* {
+        if (PyTuple_Check(address) && PyTuple_GET_SIZE(address) >= 2)
+            return PyTuple_GetSlice(address, 0, 2);
+        return Py_NewRef(Py_None);
+    };
+    Ref<> client = Ref<>::steal(first_two(peer.get()));
+    bool is_path = PyUnicode_Check(local.get()) && PyUnicode_GET_LENGTH(local.get()) > 0;
+    connection->local =
+        is_path ? PyTuple_Pack(2, local.get(), Py_None) : first_two(local.get());
+    connection->is_tls = Py_TYPE(transport) == connection->server->loop->state->tls_transport;
+    connection->client = client.release();
+    return connection->client != nullptr && connection->local != nullptr;
+}
+
+void check_deadlines(HttpConnection* connection, TimePoint now) noexcept {
+    const Deadlines& deadlines = connection->server->service->deadlines;
+    auto is_over = [now](TimePoint since, Duration allowed) {
+        return allowed > Duration::zero() && now - since > allowed;
+    };
+    auto time_out = [connection](const char* reason) {
+        refuse(connection, 408, reason);
+        send_and_settle(connection);
+    };
+    switch (connection->phase) {
+        case HttpPhase::kHead:
+            if (!is_over(connection->since, deadlines.head)) return;
+            if (connection->parser().is_amid_request()) return time_out("request head timed out");
+            return close_connection(connection);
+        case HttpPhase::kIdle:
+            if (is_over(connection->since, deadlines.keep_alive)) close_connection(connection);
+            return;
+        case HttpPhase::kLingering:
+            if (is_over(connection->since, deadlines.linger)) abort_connection(connection);
+            return;
+        case HttpPhase::kBody: {
+            if (connection->is_read_paused) break;  // it is we who do not read
+            if (is_over(connection->since, deadlines.body))
+                return time_out("request body timed out");
+            Duration elapsed = now - connection->begun;
+            double seconds = std::chrono::duration<double>(elapsed).count();
+            bool is_slow = deadlines.body_rate > 0 && elapsed > deadlines.body_grace &&
+                           static_cast<double>(connection->body_bytes) <
+                               seconds * static_cast<double>(deadlines.body_rate);
+            if (is_slow) return time_out("request body too slow");
+            break;
+        }
+        case HttpPhase::kAnswering: break;
+    }
+    if (connection->is_write_paused && is_over(connection->since, deadlines.write))
+        return abort_connection(connection);
+    if (connection->exchange == nullptr || !is_over(connection->begun, deadlines.request)) return;
+    Ref<Exchange> exchange = Ref<Exchange>::borrow(connection->exchange);
+    Ref<> task = Ref<>::borrow(exchange->task);
+    exchange->keeps_alive = false;
+    if (exchange->phase != ResponsePhase::kNone)
+        abort_connection(connection);
+    else if (answer(exchange.get(), 504, "request deadline"))
+        send_and_settle(connection);
+    if (!task) return;
+    Ref<> cancelled = Ref<>::steal(PyObject_CallMethod(task.get(), "cancel", "s",
+                                                       "the server's request deadline"));
+    if (!cancelled && !take_failure(connection->server->loop)) PyErr_WriteUnraisable(task.get());
+}
+
+// ---- the transport's calls -------------------------------------------------------------------
+
+HttpConnection* HttpLink::connection() noexcept {
+    return reinterpret_cast<HttpConnection*>(reinterpret_cast<std::byte*>(this) - sizeof(PyObject));
+}
+
+bool HttpLink::on_bytes(std::span<const std::byte> bytes) noexcept {
+    Ref<HttpConnection> connection = Ref<HttpConnection>::borrow(this->connection());
+    HttpConnection* self = connection.get();
+    if (is_closing(self) || self->closes) {
+        // Of a client that may send more of a body that nobody reads.
+        return true;
+    }
+    try {
+        self->parser().feed(bytes);
+        if (self->is_pumping || must_wait(self)) {
+            hold_back(self);
+            return true;
+        }
+    } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
+        return false;
+    }
+    pump(self);
+    send_and_settle(self);
+    return true;
+}
+
+int HttpLink::on_eof() noexcept {
+    Ref<HttpConnection> connection = Ref<HttpConnection>::borrow(this->connection());
+    HttpConnection* self = connection.get();
+    self->is_half_closed = true;
+    if (is_closing(self) || self->is_tls) return 0;
+    if (Exchange* exchange = self->exchange; exchange != nullptr) {
+        // It may have shut down one direction only, and wait for the response; or it is gone.
+        bool can_answer = exchange->is_body_complete;
+        if (!can_answer) lose_client(exchange);
+        wake_waiting(exchange);
+        return can_answer ? 1 : 0;
+    }
+    return 0;
+}
+
+bool HttpLink::on_pause_writing() noexcept {
+    connection()->is_write_paused = true;
+    connection()->since = turn_time(connection());
+    return true;
+}
+
+bool HttpLink::on_resume_writing() noexcept {
+    connection()->is_write_paused = false;
+    connection()->since = turn_time(connection());
+    if (connection()->exchange != nullptr) wake_waiting(connection()->exchange);
+    return true;
+}
+
+bool HttpLink::on_lost(PyObject*) noexcept {
+    Ref<HttpConnection> connection = Ref<HttpConnection>::borrow(this->connection());
+    HttpConnection* self = connection.get();
+    stop_client(self);
+    self->closes = true;
+    Ref<> transport = Ref<>::steal(std::exchange(self->transport, nullptr));
+    if (self->output != nullptr) send_output(self, nullptr);  // there is nobody: the memory goes back
+    Ref<Exchange> exchange = Ref<Exchange>::steal(std::exchange(self->exchange, nullptr));
+    if (exchange) lose_client(exchange.get());
+    return true;
+}
+
+// ---- the type --------------------------------------------------------------------------------
+
+namespace {
+
+PyObject* connection_made(PyObject* self, PyObject* transport) {
+    HttpConnection* connection = as_http_connection(self);
+    HttpService* service = connection->server->service;
+    Py_XSETREF(connection->transport, Py_NewRef(transport));
+    ListNode& list = service->connections;
+    connection->node = {&list, list.prev};
+    list.prev->next = &connection->node;
+    list.prev = &connection->node;
+    ++service->connection_count;
+    enter(connection, HttpPhase::kHead);
+    if (!describe_connection(connection)) return nullptr;
+    if (service->most_connections > 0 && service->connection_count > service->most_connections) {
+        refuse(connection, 503, "too many connections");
+        send_and_settle(connection);
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject* data_received(PyObject* self, PyObject* data) {
+    Py_buffer view;
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) return nullptr;
+    bool done = as_http_connection(self)->link.on_bytes(
+        {static_cast<const std::byte*>(view.buf), static_cast<std::size_t>(view.len)});
+    PyBuffer_Release(&view);
+    return none_if(done);
+}
+
+PyObject* eof_received(PyObject* self, PyObject*) {
+    return PyBool_FromLong(as_http_connection(self)->link.on_eof());
+}
+
+PyObject* pause_writing(PyObject* self, PyObject*) {
+    return none_if(as_http_connection(self)->link.on_pause_writing());
+}
+
+PyObject* resume_writing(PyObject* self, PyObject*) {
+    return none_if(as_http_connection(self)->link.on_resume_writing());
+}
+
+PyObject* connection_lost(PyObject* self, PyObject* exception) {
+    return none_if(as_http_connection(self)->link.on_lost(exception));
+}
+
+int traverse(PyObject* self, visitproc visit, void* arg) {
+    HttpConnection* connection = as_http_connection(self);
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(object(connection->server));
+    Py_VISIT(connection->transport);
+    Py_VISIT(connection->client);
+    Py_VISIT(connection->local);
+    Py_VISIT(object(connection->exchange));
+    return 0;
+}
+
+// The server stays until dealloc(): the parser's limits are its.
+int clear(PyObject* self) {
+    HttpConnection* connection = as_http_connection(self);
+    stop_client(connection);
+    Py_CLEAR(connection->transport);
+    Py_CLEAR(connection->client);
+    Py_CLEAR(connection->local);
+    Py_CLEAR(connection->exchange);
+    return 0;
+}
+
+void dealloc(PyObject* self) {
+    PyObject_GC_UnTrack(self);
+    clear(self);
+    HttpConnection* connection = as_http_connection(self);
+    delete std::exchange(connection->output, nullptr);
+    std::destroy_at(&connection->parser());
+    Py_XDECREF(object(connection->server));
+    PyTypeObject* type = Py_TYPE(self);
+    type->tp_free(self);
+    Py_DECREF(object(type));
+}
+
+PyMethodDef methods[] = {{"connection_made", connection_made, METH_O, nullptr},
+                         {"_begin", connection_made, METH_O, nullptr},
+                         {"data_received", data_received, METH_O, nullptr},
+                         {"eof_received", eof_received, METH_NOARGS, nullptr},
+                         {"pause_writing", pause_writing, METH_NOARGS, nullptr},
+                         {"resume_writing", resume_writing, METH_NOARGS, nullptr},
+                         {"connection_lost", connection_lost, METH_O, nullptr},
+                         // By this name a TLS transport calls it.
+                         {"_lost", connection_lost, METH_O, nullptr},
+                         {nullptr, nullptr, 0, nullptr}};
+
+PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("The protocol of one HTTP client.")},
+                       {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+                       {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
+                       {Py_tp_clear, reinterpret_cast<void*>(clear)},
+                       {Py_tp_methods, methods},
+                       {0, nullptr}};
+
+PyType_Spec spec = {"penstock._core.HttpConnection", sizeof(HttpConnection), 0,
+                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+                        Py_TPFLAGS_IMMUTABLETYPE,
+                    slots};
+
+}  // namespace
+
+HttpConnection* new_http_connection(HttpServer* server) noexcept {
+    PyTypeObject* type = server->loop->state->http_connection;
+    PyObject* made = type->tp_alloc(type, 0);
+    if (made == nullptr) return nullptr;
+    HttpConnection* connection = as_http_connection(made);
+    new (&connection->link) HttpLink();
+    new (connection->parser_room) http1::RequestParser(server->service->limits);
+    connection->server = as_http_server(Py_NewRef(object(server)));
+    connection->node = {nullptr, nullptr};
+    return connection;
+}
+
+StreamProtocol* native_http_protocol(PyObject* connection) noexcept {
+    return &as_http_connection(connection)->link;
+}
+
+bool add_http_connection_type(PyObject* module, State* state) {
+    return add_type(module, spec, nullptr, state->http_connection);
+}
+
+}  // namespace penstock::py

@@ -1,0 +1,101 @@
+// _core.HttpConnection: the protocol of one client's connection. It lets the parser read, makes
+// exchanges out of requests, one at a time, and sends what they answer.
+//
+// Who holds whom: the transport holds its protocol, which is this; this holds the transport until
+// that is lost, the server, and the exchange under way.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "asgi/http_server.h"
+#include "base/clock.h"
+#include "http1/request_parser.h"
+#include "transport/stream_protocol.h"
+
+namespace penstock::py {
+
+class HttpLink final : public StreamProtocol {
+public:
+    bool on_bytes(std::span<const std::byte> bytes) noexcept override;
+    int on_eof() noexcept override;
+    bool on_pause_writing() noexcept override;
+    bool on_resume_writing() noexcept override;
+    bool on_lost(PyObject* exception) noexcept override;
+
+private:
+    HttpConnection* connection() noexcept;
+};
+
+// What a connection does now: which deadline holds.
+enum class HttpPhase : std::uint8_t {
+    kHead,       // the first bytes of a request, or of the connection, have come or are due
+    kBody,       // of a request
+    kAnswering,  // the request is there, the response is not
+    kIdle,       // between requests
+    kLingering,  // it has been refused: what still comes is thrown away
+};
+
+struct HttpConnection {
+    PyObject_HEAD HttpLink link;
+    HttpServer* server;   // strong
+    PyObject* transport;  // strong; nullptr before and after
+    PyObject* client;     // what a scope tells of the two ends, once it has been asked for
+    PyObject* local;
+    Exchange* exchange;  // strong: the one under way, until its response is complete
+    ListNode node;       // in the server's list, while there is a transport
+    std::string* output;  // from the server's pool: what is to be sent; nullptr: nothing
+    TimePoint since;      // the phase began, or its last progress
+    TimePoint begun;      // the request under way
+    std::uint64_t body_bytes;
+    HttpPhase phase;
+    bool is_tls;
+    bool is_write_paused, is_read_paused;
+    bool is_half_closed;  // the client sends no more
+    bool is_pumping;      // bytes are being looked at, further down the stack
+    bool is_departing;    // among the server's departures
+    bool closes;          // after the response
+    alignas(http1::RequestParser) std::byte parser_room[sizeof(http1::RequestParser)];
+
+    http1::RequestParser& parser() noexcept {
+        return *std::launder(reinterpret_cast<http1::RequestParser*>(parser_room));
+    }
+};
+
+inline HttpConnection* as_http_connection(PyObject* object) noexcept {
+    return reinterpret_cast<HttpConnection*>(object);
+}
+inline HttpConnection* http_connection_of(ListNode* node) noexcept {
+    return reinterpret_cast<HttpConnection*>(reinterpret_cast<std::byte*>(node) -
+                                             offsetof(HttpConnection, node));
+}
+
+HttpConnection* new_http_connection(HttpServer* server) noexcept;
+StreamProtocol* native_http_protocol(PyObject* connection) noexcept;
+
+// Fills in client, local and is_tls. False with an exception set.
+bool describe_connection(HttpConnection* connection) noexcept;
+
+// Where the next bytes of a response go: nullptr with MemoryError set.
+std::string* output_of(HttpConnection* connection) noexcept;
+// There is output, which has to leave when the step that runs now is over.
+void depart_soon(HttpConnection* connection) noexcept;
+// It leaves now, with `body`, a bytes object, behind it where that is not nullptr. False with an
+// exception set.
+bool send_output(HttpConnection* connection, PyObject* body) noexcept;
+// The same for departures, which goes on with the next request too.
+void depart(HttpConnection* connection) noexcept;
+
+// The response of the exchange under way is complete.
+void response_done(HttpConnection* connection) noexcept;
+// Nothing that makes sense can follow on this connection: what was written leaves, and it closes.
+void close_connection(HttpConnection* connection) noexcept;
+void abort_connection(HttpConnection* connection) noexcept;
+// The client may send more of its body.
+bool resume_body(HttpConnection* connection) noexcept;
+
+// Looks at the deadlines; `now` is the turn's time.
+void check_deadlines(HttpConnection* connection, TimePoint now) noexcept;
+
+}  // namespace penstock::py

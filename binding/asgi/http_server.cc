@@ -1,0 +1,339 @@
+#include "asgi/http_server.h"
+
+#include <new>
+
+#include "asgi/exchange.h"
+#include "asgi/http_connection.h"
+#include "asgi/scope.h"
+#include "asgi/text.h"
+#include "py/types.h"
+
+namespace penstock::py {
+
+// ---- departures ------------------------------------------------------------------------------
+
+void Departures::add(HttpConnection* connection) noexcept {
+    try {
+        waiting_.push_back(connection);
+    } catch (const std::bad_alloc&) {
+        depart(connection);
+        return Py_DECREF(object(connection));
+    }
+    if (is_scheduled_) return;
+    Loop* loop = server_->loop;
+    is_scheduled_ = loop->reactor != nullptr &&
+                    loop->reactor->try_push(
+                        make_word(WordKind::kCompletion, static_cast<Completion*>(this)));
+    if (is_scheduled_)
+        Py_INCREF(object(server_));
+    else
+        send_all();
+}
+
+void Departures::send_all() noexcept {
+    std::vector<HttpConnection*> leaving = std::exchange(waiting_, {});
+    for (HttpConnection* connection : leaving) {
+        depart(connection);
+        Py_DECREF(object(connection));
+    }
+    leaving.clear();
+    if (waiting_.empty()) waiting_ = std::move(leaving);  // its memory serves again
+}
+
+void Departures::complete(Loop*) noexcept {
+    Ref<HttpServer> server = Ref<HttpServer>::steal(server_);
+    is_scheduled_ = false;
+    send_all();
+}
+
+void Departures::drop() noexcept {
+    Ref<HttpServer> server = Ref<HttpServer>::steal(server_);
+    is_scheduled_ = false;
+    for (HttpConnection* connection : std::exchange(waiting_, {})) Py_DECREF(object(connection));
+}
+
+// ---- the pool --------------------------------------------------------------------------------
+
+std::unique_ptr<std::string> OutputPool::take() {
+    if (count_ > 0) return std::move(idle_[--count_]);
+    constexpr std::size_t kUsual = 4096;
+    auto made = std::make_unique<std::string>();
+    made->reserve(kUsual);
+    return made;
+}
+
+void OutputPool::give_back(std::unique_ptr<std::string> output) noexcept {
+    if (count_ == kMostKept || output->capacity() > kLargestKept) return;
+    output->clear();
+    idle_[count_++] = std::move(output);
+}
+
+// ---- options ---------------------------------------------------------------------------------
+
+namespace {
+
+// One of the numbers in the dict of options, borrowed; nullptr with an exception set where it is
+// missing. The package fills it in, and has checked what its user gave.
+PyObject* option(PyObject* options, const char* name) noexcept {
+    PyObject* value = PyDict_GetItemString(options, name);
+    if (value == nullptr) PyErr_Format(PyExc_TypeError, "HttpServer: option %s is missing", name);
+    return value;
+}
+
+template <class Number>
+bool read_number(PyObject* options, const char* name, Number& out) noexcept {
+    PyObject* value = option(options, name);
+    unsigned long long number = value != nullptr ? PyLong_AsUnsignedLongLong(value) : 0;
+    out = static_cast<Number>(number);
+    return PyErr_Occurred() == nullptr;
+}
+
+// Seconds.
+bool read_duration(PyObject* options, const char* name, Duration& out) noexcept {
+    PyObject* value = option(options, name);
+    double seconds = value != nullptr ? PyFloat_AsDouble(value) : 0;
+    out = std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
+    return PyErr_Occurred() == nullptr;
+}
+
+bool read_flag(PyObject* options, const char* name, bool& out) noexcept {
+    PyObject* value = option(options, name);
+    int flag = value != nullptr ? PyObject_IsTrue(value) : -1;
+    out = flag > 0;
+    return flag >= 0;
+}
+
+bool read_options(HttpService* service, PyObject* options) noexcept {
+    http1::Limits& limits = service->limits;
+    Deadlines& deadlines = service->deadlines;
+    return read_number(options, "limit_target", limits.target_bytes) &&
+           read_number(options, "limit_head", limits.head_bytes) &&
+           read_number(options, "limit_fields", limits.fields) &&
+           read_number(options, "limit_body", limits.body_bytes) &&
+           read_number(options, "limit_chunk_extension", limits.chunk_extension_bytes) &&
+           read_number(options, "limit_trailers", limits.trailer_bytes) &&
+           read_number(options, "limit_connections", service->most_connections) &&
+           read_number(options, "limit_pipelined", service->most_pipelined) &&
+           read_number(options, "body_rate", deadlines.body_rate) &&
+           read_duration(options, "timeout_head", deadlines.head) &&
+           read_duration(options, "timeout_body", deadlines.body) &&
+           read_duration(options, "timeout_body_grace", deadlines.body_grace) &&
+           read_duration(options, "timeout_keep_alive", deadlines.keep_alive) &&
+           read_duration(options, "timeout_request", deadlines.request) &&
+           read_duration(options, "timeout_write", deadlines.write) &&
+           read_duration(options, "timeout_linger", deadlines.linger) &&
+           read_flag(options, "date_header", service->has_date);
+}
+
+// [(name, value), …] in bytes: the lines that each response gets.
+bool read_headers(HttpService* service, PyObject* options) noexcept {
+    PyObject* headers = option(options, "headers");
+    Ref<> list = Ref<>::steal(headers != nullptr ? PySequence_List(headers) : nullptr);
+    if (!list) return false;
+    try {
+        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list.get()); ++i) {
+            PyObject *name, *value;
+            if (!PyArg_ParseTuple(PyList_GET_ITEM(list.get(), i), "SS", &name, &value))
+                return false;
+            http1::append_field(service->head_lines, view_of_bytes(name), view_of_bytes(value));
+        }
+    } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
+        return false;
+    }
+    return true;
+}
+
+// ---- methods ---------------------------------------------------------------------------------
+
+PyObject* call(PyObject* self, PyObject* const*, std::size_t, PyObject*) {
+    return object(new_http_connection(as_http_server(self)));
+}
+
+template <class Body>
+void for_each_connection(HttpServer* server, Body body) noexcept {
+    Ref<HttpServer> held = Ref<HttpServer>::borrow(server);
+    std::vector<Ref<HttpConnection>> all;
+    try {
+        all.reserve(server->service->connection_count);
+    } catch (const std::bad_alloc&) {
+        return;  // next time
+    }
+    ListNode& list = server->service->connections;
+    for (ListNode* node = list.next; node != &list; node = node->next)
+        all.push_back(Ref<HttpConnection>::borrow(http_connection_of(node)));
+    for (Ref<HttpConnection>& connection : all) body(connection.get());
+}
+
+PyObject* check_all_deadlines(PyObject* self, PyObject*) {
+    HttpServer* server = as_http_server(self);
+    if (server->loop->reactor == nullptr) Py_RETURN_NONE;
+    TimePoint time = server->loop->reactor->turn_time();
+    for_each_connection(server, [time](HttpConnection* connection) {
+        if (connection->transport != nullptr) check_deadlines(connection, time);
+    });
+    Py_RETURN_NONE;
+}
+
+PyObject* drain(PyObject* self, PyObject*) {
+    HttpServer* server = as_http_server(self);
+    server->service->is_draining = true;
+    for_each_connection(server, [](HttpConnection* connection) {
+        if (connection->exchange != nullptr) {
+            connection->exchange->keeps_alive = false;
+        } else if (connection->phase == HttpPhase::kIdle ||
+                   !connection->parser().is_amid_request()) {
+            close_connection(connection);
+        }
+    });
+    Py_RETURN_NONE;
+}
+
+PyObject* abort_all(PyObject* self, PyObject*) {
+    for_each_connection(as_http_server(self), [](HttpConnection* connection) {
+        Ref<> task =
+            Ref<>::borrow(connection->exchange != nullptr ? connection->exchange->task : nullptr);
+        abort_connection(connection);
+        if (!task) return;
+        Ref<> cancelled = Ref<>::steal(
+            PyObject_CallMethod(task.get(), "cancel", "s", "the server is shutting down"));
+        if (!cancelled && !take_failure(connection->server->loop))
+            PyErr_WriteUnraisable(task.get());
+    });
+    Py_RETURN_NONE;
+}
+
+PyObject* get_connections(PyObject* self, void*) {
+    return PyLong_FromSize_t(as_http_server(self)->service->connection_count);
+}
+
+PyObject* get_requests(PyObject* self, void*) {
+    return PyLong_FromUnsignedLongLong(as_http_server(self)->service->requests);
+}
+
+// ---- the type --------------------------------------------------------------------------------
+
+bool make_templates(HttpServer* server) noexcept {
+    const AsgiNames& names = server->service->names;
+    server->asgi = Py_BuildValue("{OsOs}", names.version, "3.0", names.spec_version, "2.5");
+    server->scope_template =
+        Py_BuildValue("{OOOOOOOOOO}", names.type, names.http, names.http_version,
+                      names.version_1_1, names.server, Py_None, names.client, Py_None,
+                      names.root_path, server->root_path);
+    return server->asgi != nullptr && server->scope_template != nullptr;
+}
+
+// HttpServer(loop, app, options): options is a dict with all that is read here.
+PyObject* new_server(PyTypeObject* type, PyObject* args, PyObject*) {
+    PyObject *loop, *app, *options;
+    State* state = state_of_exact_type(type);
+    if (!PyArg_ParseTuple(args, "O!OO!", state->loop, &loop, &app, &PyDict_Type, &options))
+        return nullptr;
+    Ref<> made = Ref<>::steal(type->tp_alloc(type, 0));
+    if (!made) return nullptr;
+    HttpServer* server = as_http_server(made.get());
+    server->vectorcall = call;
+    server->loop = as_loop(Py_NewRef(loop));
+    server->app = Py_NewRef(app);
+    server->service = new (std::nothrow) HttpService(server);
+    if (server->service == nullptr) return PyErr_NoMemory();
+    for (auto [field, name] : {std::pair(&HttpServer::root_path, "root_path"),
+                               std::pair(&HttpServer::state, "state"),
+                               std::pair(&HttpServer::extensions, "extensions"),
+                               std::pair(&HttpServer::log_access, "log_access"),
+                               std::pair(&HttpServer::log_error, "log_error")}) {
+        PyObject* value = option(options, name);
+        if (value == nullptr) return nullptr;
+        server->*field = Py_NewRef(value);
+    }
+    bool done = server->service->names.fill() && read_options(server->service, options) &&
+                read_headers(server->service, options) && make_templates(server);
+    return done ? made.release() : nullptr;
+}
+
+constexpr PyObject* HttpServer::*kFields[] = {
+    &HttpServer::app,        &HttpServer::root_path,  &HttpServer::state,
+    &HttpServer::extensions, &HttpServer::log_access, &HttpServer::log_error,
+    &HttpServer::asgi,       &HttpServer::scope_template};
+
+int traverse(PyObject* self, visitproc visit, void* arg) {
+    HttpServer* server = as_http_server(self);
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(object(server->loop));
+    for (PyObject* HttpServer::*field : kFields) Py_VISIT(server->*field);
+    return 0;
+}
+
+// Connections may outlive it by a while, and ask it for what it has.
+int clear(PyObject* self) {
+    for (PyObject* HttpServer::*field : kFields)
+        Py_XSETREF(as_http_server(self)->*field, Py_NewRef(Py_None));
+    return 0;
+}
+
+void dealloc(PyObject* self) {
+    PyObject_GC_UnTrack(self);
+    HttpServer* server = as_http_server(self);
+    for (PyObject* HttpServer::*field : kFields) Py_CLEAR(server->*field);
+    delete std::exchange(server->service, nullptr);
+    Py_XDECREF(object(server->loop));
+    PyTypeObject* type = Py_TYPE(self);
+    type->tp_free(self);
+    Py_DECREF(object(type));
+}
+
+PyMethodDef methods[] = {
+    {"check_deadlines", check_all_deadlines, METH_NOARGS,
+     "check_deadlines($self)\n--\n\nEnd what has taken too long; to be called about once a second."},
+    {"drain", drain, METH_NOARGS,
+     "drain($self)\n--\n\nClose idle connections now and the others after their response."},
+    {"abort", abort_all, METH_NOARGS,
+     "abort($self)\n--\n\nClose all connections at once and cancel what is under way."},
+    {nullptr, nullptr, 0, nullptr}};
+
+PyGetSetDef attributes[] = {
+    {"connections", get_connections, nullptr, "How many are open.", nullptr},
+    {"requests", get_requests, nullptr, "How many have begun since the start.", nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr}};
+
+PyMemberDef members[] = {{"__vectorcalloffset__", T_PYSSIZET, offsetof(HttpServer, vectorcall),
+                          READONLY, nullptr},
+                         {nullptr, 0, 0, 0, nullptr}};
+
+PyType_Slot slots[] = {
+    {Py_tp_doc, const_cast<char*>("HttpServer(loop, app, options)\n--\n\nA protocol factory.")},
+    {Py_tp_new, reinterpret_cast<void*>(new_server)},
+    {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+    {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
+    {Py_tp_clear, reinterpret_cast<void*>(clear)},
+    {Py_tp_call, reinterpret_cast<void*>(PyVectorcall_Call)},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, attributes},
+    {Py_tp_members, members},
+    {0, nullptr}};
+
+PyType_Spec spec = {"penstock._core.HttpServer", sizeof(HttpServer), 0,
+                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL |
+                        Py_TPFLAGS_IMMUTABLETYPE,
+                    slots};
+
+}  // namespace
+
+void log_http_error(HttpServer* server, const char* message, PyObject* exception, PyObject* task,
+                    PyObject* scope) noexcept {
+    Ref<> raised = Ref<>::steal(exception);
+    auto or_none = [](PyObject* value) { return value != nullptr ? value : Py_None; };
+    Ref<> done = Ref<>::steal(PyObject_CallFunction(server->log_error, "sOOO", message,
+                                                    or_none(raised.get()), or_none(task),
+                                                    or_none(scope)));
+    if (!done && !take_failure(server->loop)) PyErr_WriteUnraisable(server->log_error);
+}
+
+bool add_http_connection_type(PyObject* module, State* state);
+
+bool add_asgi_types(PyObject* module, State* state) {
+    return add_type(module, spec, nullptr, state->http_server) &&
+           add_http_connection_type(module, state) && add_exchange_types(module, state);
+}
+
+}  // namespace penstock::py
