@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <exception>
 
+#include "asgi/http_server.h"
 #include "futures/future.h"
 #include "futures/future_iter.h"
 #include "futures/probe.h"
@@ -163,7 +164,8 @@ bool add_types(PyObject* module, State* state) noexcept {
            add_stream_types(module, state) && add_sock_call_type(module, state) &&
            add_gather(module, state) && add_task_group_types(module, state) &&
            add_coroutine_function_type(module, state) && add_timeout_types(module, state) &&
-           add_wait_for_type(module, state) && add_transport_types(module, state);
+           add_wait_for_type(module, state) && add_transport_types(module, state) &&
+           add_asgi_types(module, state);
 }
 
 bool add_stand_in(PyObject* module, const char* name, FastFunction function,
@@ -263,6 +265,12 @@ constexpr PyTypeObject* State::*kTypes[] = {&State::future,
                                             &State::datagram_transport,
                                             &State::acceptor,
                                             &State::tls_transport,
+                                            &State::http_server,
+                                            &State::http_connection,
+                                            &State::exchange,
+                                            &State::receiver,
+                                            &State::receive,
+                                            &State::send_message,
                                             &State::base_future,
                                             &State::base_task};
 
@@ -301,6 +309,8 @@ int clear(PyObject* module) {
     state->free_reads.clear(PyObject_GC_Del);
     state->free_sock_calls.clear(PyObject_GC_Del);
     state->free_drains.clear(PyObject_GC_Del);
+    state->free_receives.clear(PyObject_GC_Del);
+    state->free_sends.clear(PyObject_GC_Del);
     Py_CLEAR(state->stream_reader);
     Py_CLEAR(state->stream_writer);
     Py_CLEAR(state->python_sock_recv);

@@ -48,6 +48,8 @@ PyObject* exception_of(State* state, BaseFuture* task) noexcept {
 void application_done(Exchange* exchange, PyObject* task) noexcept {
     Ref<Exchange> held = Ref<Exchange>::borrow(exchange);
     Ref<> held_task = Ref<>::borrow(task);
+    if (exchange->task != nullptr && PySet_Discard(exchange->server->service->running, task) < 0)
+        PyErr_WriteUnraisable(task);
     Py_CLEAR(exchange->task);
     PyObject* exception = exception_of(exchange->server->loop->state, as_base(task));
     if (exception != nullptr) {
@@ -200,7 +202,8 @@ void start_application(Exchange* exchange) noexcept {
     bool is_over = is_known_future(loop->state, task.get()) && as_base(task.get())->state != kPending;
     if (is_over) return application_done(exchange, task.get());
     exchange->task = Py_NewRef(task.get());
-    if (!watch_task(exchange, task.get())) PyErr_WriteUnraisable(task.get());
+    if (!watch_task(exchange, task.get()) || PySet_Add(server->service->running, task.get()) < 0)
+        PyErr_WriteUnraisable(task.get());
 }
 
 // ---- the type --------------------------------------------------------------------------------

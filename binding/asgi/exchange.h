@@ -13,6 +13,7 @@
 #include "asgi/http_connection.h"
 #include "futures/layout.h"
 #include "py/python.h"
+#include "sync/coroutine.h"
 
 namespace penstock::py {
 

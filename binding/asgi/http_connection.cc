@@ -195,20 +195,57 @@ void pump(HttpConnection* connection) noexcept {
     if (requests == kMostRequestsATurn) depart_soon(connection);
 }
 
+// All but a head that may still become another's: what stands before it.
+bool send_all_but_open_head(HttpConnection* connection) noexcept {
+    Exchange* exchange = connection->exchange;
+    if (exchange == nullptr || exchange->phase != ResponsePhase::kStarted)
+        return send_output(connection, nullptr);
+    if (exchange->head_begin == 0) return true;
+    try {
+        std::string head = connection->output->substr(exchange->head_begin);
+        connection->output->resize(exchange->head_begin);
+        exchange->head_begin = 0;
+        if (!send_output(connection, nullptr)) return false;
+        std::string* output = output_of(connection);
+        if (output == nullptr) return false;
+        output->assign(head);
+        return true;
+    } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
+        return false;
+    }
+}
+
 // What has been written leaves; and where the response was the last, so does the connection.
 void send_and_settle(HttpConnection* connection) noexcept {
-    if (connection->output != nullptr && !send_output(connection, nullptr))
+    if (connection->output != nullptr && !send_all_but_open_head(connection))
         PyErr_WriteUnraisable(object(connection));
     if (connection->closes && connection->exchange == nullptr && !is_closing(connection))
         close_connection(connection);
 }
 
-void stop_client(HttpConnection* connection) noexcept {
-    if (connection->node.next == nullptr) return;
-    connection->node.next->prev = connection->node.prev;
-    connection->node.prev->next = connection->node.next;
-    connection->node = {nullptr, nullptr};
-    --connection->server->service->connection_count;
+constexpr std::size_t kNowhere = SIZE_MAX;
+
+bool list(HttpConnection* connection) noexcept {
+    std::vector<HttpConnection*>& all = connection->server->service->connections;
+    if (connection->place != kNowhere) return true;
+    try {
+        all.push_back(connection);
+    } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
+        return false;
+    }
+    connection->place = all.size() - 1;
+    return true;
+}
+
+void unlist(HttpConnection* connection) noexcept {
+    if (connection->place == kNowhere) return;
+    std::vector<HttpConnection*>& all = connection->server->service->connections;
+    all.back()->place = connection->place;
+    all[connection->place] = all.back();
+    all.pop_back();
+    connection->place = kNowhere;
 }
 
 }  // namespace
@@ -427,7 +464,7 @@ bool HttpLink::on_resume_writing() noexcept {
 bool HttpLink::on_lost(PyObject*) noexcept {
     Ref<HttpConnection> connection = Ref<HttpConnection>::borrow(this->connection());
     HttpConnection* self = connection.get();
-    stop_client(self);
+    unlist(self);
     self->closes = true;
     Ref<> transport = Ref<>::steal(std::exchange(self->transport, nullptr));
     if (self->output != nullptr) send_output(self, nullptr);  // there is nobody: the memory goes back
@@ -444,14 +481,9 @@ PyObject* connection_made(PyObject* self, PyObject* transport) {
     HttpConnection* connection = as_http_connection(self);
     HttpService* service = connection->server->service;
     Py_XSETREF(connection->transport, Py_NewRef(transport));
-    ListNode& list = service->connections;
-    connection->node = {&list, list.prev};
-    list.prev->next = &connection->node;
-    list.prev = &connection->node;
-    ++service->connection_count;
     enter(connection, HttpPhase::kHead);
-    if (!describe_connection(connection)) return nullptr;
-    if (service->most_connections > 0 && service->connection_count > service->most_connections) {
+    if (!list(connection) || !describe_connection(connection)) return nullptr;
+    if (service->most_connections > 0 && service->connections.size() > service->most_connections) {
         refuse(connection, 503, "too many connections");
         send_and_settle(connection);
     }
@@ -497,7 +529,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
 // The server stays until dealloc(): the parser's limits are its.
 int clear(PyObject* self) {
     HttpConnection* connection = as_http_connection(self);
-    stop_client(connection);
+    unlist(connection);
     Py_CLEAR(connection->transport);
     Py_CLEAR(connection->client);
     Py_CLEAR(connection->local);
@@ -550,7 +582,7 @@ HttpConnection* new_http_connection(HttpServer* server) noexcept {
     new (&connection->link) HttpLink();
     new (connection->parser_room) http1::RequestParser(server->service->limits);
     connection->server = as_http_server(Py_NewRef(object(server)));
-    connection->node = {nullptr, nullptr};
+    connection->place = kNowhere;
     return connection;
 }
 

@@ -44,7 +44,7 @@ struct HttpConnection {
     PyObject* client;     // what a scope tells of the two ends, once it has been asked for
     PyObject* local;
     Exchange* exchange;  // strong: the one under way, until its response is complete
-    ListNode node;       // in the server's list, while there is a transport
+    std::size_t place;   // in the server's list, while there is a transport
     std::string* output;  // from the server's pool: what is to be sent; nullptr: nothing
     TimePoint since;      // the phase began, or its last progress
     TimePoint begun;      // the request under way
@@ -65,10 +65,6 @@ struct HttpConnection {
 
 inline HttpConnection* as_http_connection(PyObject* object) noexcept {
     return reinterpret_cast<HttpConnection*>(object);
-}
-inline HttpConnection* http_connection_of(ListNode* node) noexcept {
-    return reinterpret_cast<HttpConnection*>(reinterpret_cast<std::byte*>(node) -
-                                             offsetof(HttpConnection, node));
 }
 
 HttpConnection* new_http_connection(HttpServer* server) noexcept;

@@ -125,12 +125,16 @@ bool read_options(HttpService* service, PyObject* options) noexcept {
            read_flag(options, "date_header", service->has_date);
 }
 
-// [(name, value), …] in bytes: the lines that each response gets.
+// The lines that each response gets: [(name, value), …] in bytes, and the name of the server in
+// bytes, or None.
 bool read_headers(HttpService* service, PyObject* options) noexcept {
-    PyObject* headers = option(options, "headers");
+    PyObject* server = option(options, "server_header");
+    PyObject* headers = server != nullptr ? option(options, "headers") : nullptr;
     Ref<> list = Ref<>::steal(headers != nullptr ? PySequence_List(headers) : nullptr);
     if (!list) return false;
     try {
+        if (PyBytes_Check(server))
+            http1::append_field(service->server_line, "server", view_of_bytes(server));
         for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list.get()); ++i) {
             PyObject *name, *value;
             if (!PyArg_ParseTuple(PyList_GET_ITEM(list.get(), i), "SS", &name, &value))
@@ -155,13 +159,12 @@ void for_each_connection(HttpServer* server, Body body) noexcept {
     Ref<HttpServer> held = Ref<HttpServer>::borrow(server);
     std::vector<Ref<HttpConnection>> all;
     try {
-        all.reserve(server->service->connection_count);
+        all.reserve(server->service->connections.size());
     } catch (const std::bad_alloc&) {
         return;  // next time
     }
-    ListNode& list = server->service->connections;
-    for (ListNode* node = list.next; node != &list; node = node->next)
-        all.push_back(Ref<HttpConnection>::borrow(http_connection_of(node)));
+    for (HttpConnection* connection : server->service->connections)
+        all.push_back(Ref<HttpConnection>::borrow(connection));
     for (Ref<HttpConnection>& connection : all) body(connection.get());
 }
 
@@ -190,21 +193,24 @@ PyObject* drain(PyObject* self, PyObject*) {
 }
 
 PyObject* abort_all(PyObject* self, PyObject*) {
-    for_each_connection(as_http_server(self), [](HttpConnection* connection) {
-        Ref<> task =
-            Ref<>::borrow(connection->exchange != nullptr ? connection->exchange->task : nullptr);
-        abort_connection(connection);
-        if (!task) return;
-        Ref<> cancelled = Ref<>::steal(
-            PyObject_CallMethod(task.get(), "cancel", "s", "the server is shutting down"));
-        if (!cancelled && !take_failure(connection->server->loop))
-            PyErr_WriteUnraisable(task.get());
-    });
+    HttpServer* server = as_http_server(self);
+    for_each_connection(server, abort_connection);
+    Ref<> tasks = Ref<>::steal(PySequence_List(server->service->running));
+    if (!tasks) return nullptr;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(tasks.get()); ++i) {
+        Ref<> cancelled = Ref<>::steal(PyObject_CallMethod(
+            PyList_GET_ITEM(tasks.get(), i), "cancel", "s", "the server is shutting down"));
+        if (!cancelled) return nullptr;
+    }
     Py_RETURN_NONE;
 }
 
+PyObject* get_running(PyObject* self, void*) {
+    return PyLong_FromSsize_t(PySet_GET_SIZE(as_http_server(self)->service->running));
+}
+
 PyObject* get_connections(PyObject* self, void*) {
-    return PyLong_FromSize_t(as_http_server(self)->service->connection_count);
+    return PyLong_FromSize_t(as_http_server(self)->service->connections.size());
 }
 
 PyObject* get_requests(PyObject* self, void*) {
@@ -237,6 +243,8 @@ PyObject* new_server(PyTypeObject* type, PyObject* args, PyObject*) {
     server->app = Py_NewRef(app);
     server->service = new (std::nothrow) HttpService(server);
     if (server->service == nullptr) return PyErr_NoMemory();
+    server->service->running = PySet_New(nullptr);
+    if (server->service->running == nullptr) return nullptr;
     for (auto [field, name] : {std::pair(&HttpServer::root_path, "root_path"),
                                std::pair(&HttpServer::state, "state"),
                                std::pair(&HttpServer::extensions, "extensions"),
@@ -260,6 +268,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
     HttpServer* server = as_http_server(self);
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(object(server->loop));
+    if (server->service != nullptr) Py_VISIT(server->service->running);
     for (PyObject* HttpServer::*field : kFields) Py_VISIT(server->*field);
     return 0;
 }
@@ -275,6 +284,7 @@ void dealloc(PyObject* self) {
     PyObject_GC_UnTrack(self);
     HttpServer* server = as_http_server(self);
     for (PyObject* HttpServer::*field : kFields) Py_CLEAR(server->*field);
+    if (server->service != nullptr) Py_CLEAR(server->service->running);
     delete std::exchange(server->service, nullptr);
     Py_XDECREF(object(server->loop));
     PyTypeObject* type = Py_TYPE(self);
@@ -294,6 +304,7 @@ PyMethodDef methods[] = {
 PyGetSetDef attributes[] = {
     {"connections", get_connections, nullptr, "How many are open.", nullptr},
     {"requests", get_requests, nullptr, "How many have begun since the start.", nullptr},
+    {"running", get_running, nullptr, "How many applications have not returned.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 PyMemberDef members[] = {{"__vectorcalloffset__", T_PYSSIZET, offsetof(HttpServer, vectorcall),

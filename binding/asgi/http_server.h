@@ -14,7 +14,6 @@
 #include "asgi/field_cache.h"
 #include "asgi/names.h"
 #include "base/clock.h"
-#include "futures/layout.h"
 #include "http1/limits.h"
 #include "http1/response.h"
 #include "loop/loop.h"
@@ -84,8 +83,8 @@ struct HttpService {
     std::size_t most_connections = 0;  // 0: no bound; above: 503
     std::size_t most_pipelined = 0;    // bytes that wait for the response before them
     std::uint64_t requests = 0;        // since the start
-    ListNode connections{&connections, &connections};
-    std::size_t connection_count = 0;
+    std::vector<HttpConnection*> connections;  // those that have a transport, in no order
+    PyObject* running = nullptr;  // a set of the tasks of applications
     bool has_date = true;
     bool is_draining = false;  // connections close once they are idle
 };

@@ -125,6 +125,12 @@ struct State {
     PyTypeObject* datagram_transport;
     PyTypeObject* acceptor;
     PyTypeObject* tls_transport;
+    PyTypeObject* http_server;
+    PyTypeObject* http_connection;
+    PyTypeObject* exchange;
+    PyTypeObject* receiver;
+    PyTypeObject* receive;
+    PyTypeObject* send_message;
     TlsLibrary* tls;  // nullptr until TLS is first used
 
     PyTypeObject* base_future;  // _asyncio's, or asyncio's where there is no C module
@@ -214,6 +220,8 @@ struct State {
     FreeCoroutines free_reads;
     FreeCoroutines free_sock_calls;
     FreeCoroutines free_drains;
+    FreeCoroutines free_receives;
+    FreeCoroutines free_sends;
 
 #define NAME(name) PyObject* str_##name;
     PENSTOCK_NAMES(NAME)

@@ -2,6 +2,7 @@
 
 penstock.run(main())                                         like asyncio.run
 penstock.gather, penstock.Lock, penstock.open_connection, …  like asyncio's
+penstock.serve("app:app")                                    an HTTP server for ASGI and WSGI
 asyncio.Runner(loop_factory=penstock.new_event_loop)         the loop for one runner
 penstock.install()                                           asyncio's own names mean penstock's
 """
@@ -40,6 +41,8 @@ if sys.version_info >= (3, 12):
 if TYPE_CHECKING:
     from ._core import Future, Task
     from ._policy import EventLoopPolicy
+    from ._serve import ConfigError as ServerError
+    from ._serve import Server, serve
 elif _core.native_task:
     Future = _core.Future
     Task = _core.Task
@@ -64,6 +67,8 @@ __all__ = [
     "QueueShutDown",
     "Runner",
     "Semaphore",
+    "Server",
+    "ServerError",
     "StreamReader",
     "StreamReaderProtocol",
     "StreamWriter",
@@ -77,6 +82,7 @@ __all__ = [
     "open_connection",
     "open_unix_connection",
     "run",
+    "serve",
     "shield",
     "sleep",
     "start_server",
@@ -103,4 +109,12 @@ def __getattr__(name: str) -> Any:
 
         globals()[name] = EventLoopPolicy
         return EventLoopPolicy
+    # Most programs serve nothing, and are not to pay for it as they start.
+    if name in ("Server", "ServerError", "serve"):
+        from . import _serve
+
+        globals().update(
+            Server=_serve.Server, ServerError=_serve.ConfigError, serve=_serve.serve
+        )
+        return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

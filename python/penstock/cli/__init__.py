@@ -8,11 +8,13 @@ import sys
 
 USAGE = """\
 usage: penstock run [-m module | -c code | script | -] [args]
+       penstock serve module:app [options]
        penstock doctor
        penstock bench [AREA ...] [options]
        penstock --version
 
   run      run a Python program with penstock as its asyncio
+  serve    serve an ASGI or WSGI application over HTTP
   doctor   tell what this kernel and this Python give, and what is in use
   bench    measure it beside the other loops that are installed
 """
@@ -26,6 +28,10 @@ def main(argv: list[str] | None = None) -> int:
         from penstock.cli import run
 
         return run.command(words[1:])
+    if command == "serve":
+        from penstock.cli import serve
+
+        return serve.command(words[1:])
     if command == "doctor" and words[1:] not in (["-h"], ["--help"]):
         from penstock.cli import doctor
 

@@ -1,0 +1,99 @@
+"""A server's options, checked."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from .options import BY_NAME, OPTIONS, Option
+
+
+class ConfigError(Exception):
+    """What was asked for can't be: the message says what is wrong, and what to do."""
+
+
+class Config(SimpleNamespace):
+    """One attribute for each option of penstock._serve.options."""
+
+    def __init__(self, **given: Any) -> None:
+        """Take keyword arguments; those not given have their defaults.
+
+        Raises ConfigError for a name that is no option, and for a value that can't be.
+        """
+        super().__init__(**{option.name: option.default for option in OPTIONS})
+        for name, value in given.items():
+            setattr(self, name, checked(find(name, f"option {name!r}"), value, name))
+        if self.ssl_keyfile and not self.ssl_certfile:
+            raise ConfigError("ssl_keyfile is the key of a certificate: give ssl_certfile too")
+        if self.uds is not None and self.fd is not None:
+            raise ConfigError("uds and fd exclude each other: a server listens on one of them")
+
+
+def find(name: str, what: str) -> Option:
+    """The option of that name. Raises ConfigError where there is none, with the nearest."""
+    if name in BY_NAME:
+        return BY_NAME[name]
+    near = difflib.get_close_matches(name, BY_NAME, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"there is no {what}{hint}")
+
+
+def checked(option: Option, value: Any, where: str) -> Any:
+    """The value, which may be a text, as the option has it. Raises ConfigError."""
+    if option.is_many:
+        values = [value] if isinstance(value, str | bytes) else list(value)
+        return tuple(_checked(option, each, where) for each in values)
+    return _checked(option, value, where)
+
+
+def _checked(option: Option, value: Any, where: str) -> Any:
+    if value is None or (option.is_many and isinstance(value, tuple)):
+        return value
+    text = str(value) if isinstance(value, str | int | float | Path) else None
+    if text is None:
+        raise ConfigError(f"{where}: {value!r} is no value for it: {option.help}")
+    try:
+        return option.parse(text)
+    except ValueError as error:
+        reason = str(error) if str(error).startswith("must") else f"must be: {option.help}"
+        raise ConfigError(f"{where}: {text!r} {reason}") from None
+
+
+def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The options that PENSTOCK_… variables set; lists are separated by line breaks."""
+    found: dict[str, Any] = {}
+    for option in OPTIONS:
+        text = environment.get(option.variable)
+        if text is not None:
+            value = text.splitlines() if option.is_many else text
+            found[option.name] = checked(option, value, option.variable)
+    return found
+
+
+def from_file(path: str) -> dict[str, Any]:
+    """The options of a TOML file: at its top, or in [serve], or in pyproject's [tool.penstock.serve].
+
+    Raises ConfigError where it can't be read.
+    """
+    try:
+        content = tomllib.loads(Path(path).read_text())
+    except OSError as error:
+        raise ConfigError(f"can't read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path} is no TOML: {error}") from None
+    if os.path.basename(path) == "pyproject.toml":
+        content = content.get("tool", {}).get("penstock", {}).get("serve", {})
+    else:
+        content = content.get("serve", content)
+    return {
+        name.replace("-", "_"): checked(
+            find(name.replace("-", "_"), f"option {name!r} (in {path})"), value, f"{path}: {name}"
+        )
+        for name, value in content.items()
+        if name != "app"
+    }

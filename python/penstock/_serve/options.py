@@ -1,0 +1,185 @@
+"""What can be set: one table, of which the command line, the environment, the TOML file and the
+keyword arguments are made. docs/reference/serve.md is written from it.
+
+Names are uvicorn's where it has the option.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+def boolean(text: str) -> bool:
+    """A flag as the environment has it."""
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError("must be true or false")
+
+
+def positive(text: str) -> int:
+    """A whole number from 0 on."""
+    number = int(text)
+    if number < 0:
+        raise ValueError("must not be negative")
+    return number
+
+
+def seconds(text: str) -> float:
+    """A time; 0 stands for no bound."""
+    number = float(text)
+    if not 0 <= number < 1e9:
+        raise ValueError("must be a number of seconds from 0 on")
+    return number
+
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def size(text: str) -> int:
+    """Bytes, with k, m or g for KiB, MiB and GiB."""
+    digits = text.lower().removesuffix("b").removesuffix("i")
+    unit = digits[-1:] if digits[-1:] in ("k", "m", "g") else ""
+    return positive(digits.removesuffix(unit)) * _UNITS[unit]
+
+
+def port(text: str) -> int:
+    """0 stands for any that is free."""
+    number = int(text)
+    if not 0 <= number < 1 << 16:
+        raise ValueError("must be from 0 to 65535")
+    return number
+
+
+def choice(*words: str) -> Callable[[str], str]:
+    """One of a few words."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return text
+
+    return parse
+
+
+def header(text: str) -> tuple[bytes, bytes]:
+    """A header as `Name: value`."""
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise ValueError("must be of the form 'Name: value'")
+    return name.strip().lower().encode("latin-1"), value.strip().encode("latin-1")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One of them. `parse` reads a text, and raises ValueError with what it must be."""
+
+    name: str
+    parse: Callable[[str], Any]
+    default: Any
+    help: str
+    group: str
+    is_many: bool = False
+
+    @property
+    def is_flag(self) -> bool:
+        return self.parse is boolean
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return "PENSTOCK_" + self.name.upper()
+
+
+def _group(name: str, *rows: tuple[Any, ...]) -> list[Option]:
+    return [Option(row[0], row[1], row[2], row[3], name, *row[4:]) for row in rows]
+
+
+OPTIONS: list[Option] = [
+    *_group(
+        "Where it listens",
+        ("host", str, "127.0.0.1", "address to listen on"),
+        ("port", port, 8000, "TCP port; 0: any that is free"),
+        ("uds", str, None, "path of a Unix socket, instead"),
+        ("fd", positive, None, "a listening socket that was inherited, instead"),
+        ("backlog", positive, 2048, "connections that the kernel keeps until they are accepted"),
+    ),
+    *_group(
+        "The application",
+        ("factory", boolean, False, "the application is what a call without arguments returns"),
+        ("app_dir", str, "", "directory to import it from; the current one"),
+        ("interface", choice("auto", "asgi3", "asgi2", "wsgi", "aiohttp"), "auto", "what it speaks"),
+        ("lifespan", choice("auto", "on", "off"), "auto", "whether it is told of start and end"),
+        ("root_path", str, "", "path that a proxy in front has taken off"),
+        ("env_file", str, None, "file of NAME=value lines for the environment"),
+    ),
+    *_group(
+        "Headers",
+        ("server_header", boolean, True, "send `server: penstock`"),
+        ("date_header", boolean, True, "send `date`"),
+        ("header", header, (), "a header for each response, 'Name: value'", True),
+    ),
+    *_group(
+        "TLS",
+        ("ssl_certfile", str, None, "certificate chain, PEM: HTTPS"),
+        ("ssl_keyfile", str, None, "its key, where it is a file of its own"),
+        ("ssl_keyfile_password", str, None, "what the key is encrypted with"),
+        ("ssl_ca_certs", str, None, "certificates that clients' are checked by"),
+        (
+            "ssl_cert_reqs",
+            choice("none", "optional", "required"),
+            "none",
+            "whether a client has to have a certificate",
+        ),
+        ("ssl_ciphers", str, None, "OpenSSL's list of ciphers for TLS 1.2"),
+    ),
+    *_group(
+        "Limits",
+        ("limit_concurrency", positive, 0, "connections; the next get 503. 0: no bound"),
+        ("limit_target", size, 16 << 10, "bytes of a request's target: 414"),
+        ("limit_head", size, 64 << 10, "bytes of a request's head: 431"),
+        ("limit_fields", positive, 128, "header fields of a request: 431"),
+        ("limit_body", size, 1 << 30, "bytes of a request's body: 413"),
+        ("limit_chunk_extension", size, 256, "bytes of a chunk's extension: 400"),
+        ("limit_trailers", size, 8 << 10, "bytes of a chunked body's trailers: 431"),
+        ("limit_pipelined", size, 64 << 10, "bytes that wait for the response before them"),
+        ("timeout_head", seconds, 30.0, "seconds for a request's head: 408"),
+        ("timeout_body", seconds, 30.0, "seconds without a byte of a request's body: 408"),
+        ("body_rate", size, 240, "bytes a second that a body has to bring on the average: 408"),
+        ("timeout_body_grace", seconds, 10.0, "seconds before that rate is asked for"),
+        ("timeout_keep_alive", seconds, 5.0, "seconds between two requests of a connection"),
+        ("timeout_request", seconds, 0.0, "seconds for a whole response: 504. 0: no bound"),
+        ("timeout_write", seconds, 60.0, "seconds in which a client takes nothing: closed"),
+        ("timeout_linger", seconds, 2.0, "seconds that a refused client may go on sending"),
+    ),
+    *_group(
+        "The process",
+        (
+            "timeout_graceful_shutdown",
+            seconds,
+            30.0,
+            "seconds for what is under way at the end. 0: no bound",
+        ),
+        ("limit_max_requests", positive, 0, "requests after which it ends. 0: never"),
+    ),
+    *_group(
+        "Logs",
+        (
+            "log_level",
+            choice("critical", "error", "warning", "info", "debug", "trace"),
+            "info",
+            "what is logged",
+        ),
+        ("log_config", str, None, "file for logging.config: .json, .toml, else .ini"),
+        ("access_log", boolean, True, "log each request"),
+        ("use_colors", boolean, None, "colours in logs; where they go to a terminal"),
+    ),
+]
+
+BY_NAME = {option.name: option for option in OPTIONS}

@@ -1,0 +1,282 @@
+"""One server in this process: sockets, lifespan, signals, and an end that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from penstock import _core
+from penstock._runner import run
+from penstock.loop import Loop
+
+from . import application, logs
+from .config import Config, ConfigError
+from .lifespan import Lifespan
+
+_TICK = 0.5  # seconds between looks at the deadlines
+_POLL = 0.05  # seconds between looks at what is still under way
+_REQUIREMENTS = {
+    "none": ssl.CERT_NONE,
+    "optional": ssl.CERT_OPTIONAL,
+    "required": ssl.CERT_REQUIRED,
+}
+
+
+def listen(config: Config) -> list[socket.socket]:
+    """The sockets that the options name, bound. Raises ConfigError where one can't be had."""
+    if config.fd is not None:
+        try:
+            return [socket.socket(fileno=os.dup(config.fd))]
+        except OSError as error:
+            raise ConfigError(f"fd {config.fd} is no socket: {error.strerror}") from None
+    if config.uds is not None:
+        return [_unix_socket(config.uds)]
+    try:
+        found = socket.getaddrinfo(
+            config.host or None, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:
+        raise ConfigError(f"host {config.host!r} can't be found: {error.strerror}") from None
+    sockets: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            sockets.append(_tcp_socket(family, kind, protocol, address))
+    except BaseException:
+        for each in sockets:
+            each.close()
+        raise
+    return sockets
+
+
+def _tcp_socket(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
+    made = socket.socket(family, kind, protocol)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(address)
+    except OSError as error:
+        made.close()
+        raise ConfigError(
+            f"can't listen on {address[0]} port {address[1]}: {error.strerror}; "
+            "is another server running there? (--port)"
+        ) from None
+    return made
+
+
+def _unix_socket(path: str) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX)
+    try:
+        try:
+            made.bind(path)
+        except OSError:
+            if not _is_abandoned(path):
+                raise
+            os.unlink(path)
+            made.bind(path)
+    except OSError as error:
+        made.close()
+        raise ConfigError(f"can't listen on {path}: {error.strerror}") from None
+    return made
+
+
+def _is_abandoned(path: str) -> bool:
+    """Whether a socket lies there that nobody listens on."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    return False
+
+
+def ssl_context(config: Config) -> ssl.SSLContext | None:
+    """The options' TLS, or None. Raises ConfigError where a file can't be used."""
+    if config.ssl_certfile is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(
+            config.ssl_certfile, config.ssl_keyfile, config.ssl_keyfile_password
+        )
+        if config.ssl_ca_certs:
+            context.load_verify_locations(config.ssl_ca_certs)
+        if config.ssl_ciphers:
+            context.set_ciphers(config.ssl_ciphers)
+    except (OSError, ssl.SSLError) as error:
+        files = " and ".join(filter(None, (config.ssl_certfile, config.ssl_keyfile)))
+        raise ConfigError(f"TLS can't be set up from {files}: {error}") from error
+    context.verify_mode = _REQUIREMENTS[config.ssl_cert_reqs]
+    return context
+
+
+def _location(bound: socket.socket, config: Config) -> str:
+    scheme = "https" if config.ssl_certfile else "http"
+    address = bound.getsockname()
+    if isinstance(address, str):
+        return f"unix socket {address}"
+    host = f"[{address[0]}]" if bound.family == socket.AF_INET6 else address[0]
+    return f"{scheme}://{host}:{address[1]}"
+
+
+class Server:
+    """Serves an application in the running loop, which has to be penstock's.
+
+    `app` is an application or its name, `module:attribute`; the options are those of
+    `penstock serve`, with underscores: docs/reference/serve.md.
+    """
+
+    def __init__(self, app: Any, **options: Any) -> None:
+        """Raises ConfigError for an option that is none, or can't be."""
+        self.config = Config(**options)
+        self.sockets: list[socket.socket] = []
+        self._app = app
+        self._should_exit = asyncio.Event()
+        self._signals: list[int] = []
+        self._is_forced = False
+
+    @property
+    def addresses(self) -> list[Any]:
+        """Where it listens, as getsockname() has it; once serve() has begun."""
+        return [each.getsockname() for each in self.sockets]
+
+    def stop(self) -> None:
+        """Let serve() end: nothing more is accepted, and what is under way is finished."""
+        self._should_exit.set()
+
+    async def serve(
+        self, sockets: Iterable[socket.socket] | None = None, *, started: Any = None
+    ) -> None:
+        """Serve until stop(), or until it is cancelled.
+
+        `sockets` are bound ones, instead of those that the options name. `started`, a future, gets
+        the server as its result once it accepts connections.
+        """
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, Loop):
+            raise ConfigError(
+                "the server needs penstock's loop: penstock.run(…), or penstock.install() before "
+                "asyncio.run(…)"
+            )
+        config = self.config
+        context = ssl_context(config)
+        app = application.load(self._app, config)
+        self.sockets = list(sockets) if sockets is not None else listen(config)
+        lifespan = Lifespan(app, config.lifespan)
+        try:
+            await lifespan.startup()
+            native = _core.HttpServer(loop, app, self._options(lifespan.state))
+            acceptors = [
+                await loop.create_server(native, sock=each, backlog=config.backlog, ssl=context)
+                for each in self.sockets
+            ]
+            for each in self.sockets:
+                logs.server.info("penstock serves on %s", _location(each, config))
+            if started is not None and not started.done():
+                started.set_result(self)
+            try:
+                await self._wait(native)
+            finally:
+                for acceptor in acceptors:
+                    acceptor.close()
+                await self._drain(native)
+        finally:
+            for each in self.sockets:
+                each.close()
+            await lifespan.shutdown()
+
+    async def _wait(self, native: _core.HttpServer) -> None:
+        most = self.config.limit_max_requests
+        while not self._should_exit.is_set():
+            try:
+                async with asyncio.timeout(_TICK):
+                    await self._should_exit.wait()
+            except TimeoutError:
+                native.check_deadlines()
+            if most and native.requests >= most:
+                logs.server.warning("%d requests have been served: the server ends", most)
+                return
+
+    async def _drain(self, native: _core.HttpServer) -> None:
+        native.drain()
+        loop = asyncio.get_running_loop()
+        allowed = self.config.timeout_graceful_shutdown
+        end = loop.time() + allowed if allowed else float("inf")
+        while (native.connections or native.running) and not self._is_forced:
+            if loop.time() >= end:
+                logs.server.error(
+                    "%d connections were cut off and %d tasks cancelled: they had not ended %g s "
+                    "after the server was told to",
+                    native.connections,
+                    native.running,
+                    allowed,
+                )
+                break
+            await asyncio.sleep(_POLL)
+            native.check_deadlines()
+        native.abort()
+        for _ in range(3):  # a turn each for the tasks' ends and the connections'
+            await asyncio.sleep(0)
+
+    def _options(self, state: dict[str, Any] | None) -> dict[str, Any]:
+        config = self.config
+        logs_access = config.access_log and logs.access.isEnabledFor(20)
+        return {
+            **vars(config),
+            "limit_connections": config.limit_concurrency,
+            "headers": config.header,
+            "server_header": b"penstock" if config.server_header else None,
+            "state": state,
+            "extensions": {
+                "http.response.trailers": {},
+                "http.response.early_hint": {},
+                "http.response.debug": {},
+            },
+            "log_access": logs.log_access if logs_access else None,
+            "log_error": logs.log_error,
+        }
+
+    def _on_signal(self, number: int) -> None:
+        self._signals.append(number)
+        self._is_forced = len(self._signals) > 1
+        self.stop()
+
+    async def serve_until_signal(self, sockets: Iterable[socket.socket] | None = None) -> None:
+        """The same, and SIGINT or SIGTERM ends it: the first one gracefully, a second at once."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal, number)
+        try:
+            await self.serve(sockets)
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    @property
+    def signal(self) -> int | None:
+        """The signal that has ended it."""
+        return self._signals[0] if self._signals else None
+
+
+def serve(app: Any, **options: Any) -> None:
+    """Serve an application until SIGINT or SIGTERM.
+
+    `app` and the options are as for Server. Raises ConfigError for what can't be served.
+    """
+    server = Server(app, **options)
+    logs.configure(server.config)
+    run(server.serve_until_signal())
+    if server.signal == signal.SIGINT:
+        raise KeyboardInterrupt
+    if server.signal is not None:
+        sys.stdout.flush()
+        signal.raise_signal(server.signal)
