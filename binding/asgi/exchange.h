@@ -78,6 +78,14 @@ PyObject* call_send(PyObject* self, PyObject* const* args, std::size_t count, Py
 
 // response.cc: acts on a message; false with an exception set.
 bool act_on_message(Exchange* exchange, PyObject* message) noexcept;
+// The part of a response's body that is a file of `size` bytes: what stands before it leaves, and
+// then what stands behind it. False with an exception set; `is_sent` says whether the file is to be
+// sent at all.
+bool begin_file(Exchange* exchange, std::uint64_t size, bool is_last, bool& is_sent) noexcept;
+bool end_file(Exchange* exchange, bool is_sent, bool is_last) noexcept;
+// Whether `type` is that of a message with a file, in a response that has begun.
+enum class FileMessage : std::uint8_t { kNone, kPath, kFile };
+FileMessage file_message(Exchange* exchange, PyObject* message) noexcept;
 // A response of our own, where none was started: text/plain.
 bool answer(Exchange* exchange, int status, const char* text) noexcept;
 // The same without an exchange.

@@ -297,7 +297,8 @@ void depart(HttpConnection* connection) noexcept {
     connection->is_departing = false;
     send_and_settle(connection);
     if (is_closing(connection) || must_wait(connection) || connection->closes) return;
-    if (!connection->parser().unused().empty()) {
+    // The end of a body may be all that the parser has still to tell.
+    if (connection->phase == HttpPhase::kBody || !connection->parser().unused().empty()) {
         pump(connection);
         send_and_settle(connection);
     }
@@ -330,7 +331,7 @@ void abort_connection(HttpConnection* connection) noexcept {
 bool resume_body(HttpConnection* connection) noexcept {
     if (!connection->is_read_paused || must_wait(connection)) return true;
     connection->since = turn_time(connection);
-    if (!connection->parser().unused().empty()) depart_soon(connection);
+    depart_soon(connection);
     return resume_reading(connection);
 }
 
@@ -351,6 +352,10 @@ bool describe_connection(HttpConnection* connection) noexcept {
     connection->local =
         is_path ? PyTuple_Pack(2, local.get(), Py_None) : first_two(local.get());
     connection->is_tls = Py_TYPE(transport) == connection->server->loop->state->tls_transport;
+    if (connection->is_tls) {
+        connection->tls = PyObject_CallOneArg(connection->server->describe_tls, transport);
+        if (connection->tls == nullptr) return false;
+    }
     connection->client = client.release();
     return connection->client != nullptr && connection->local != nullptr;
 }
@@ -522,6 +527,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(connection->transport);
     Py_VISIT(connection->client);
     Py_VISIT(connection->local);
+    Py_VISIT(connection->tls);
     Py_VISIT(object(connection->exchange));
     return 0;
 }
@@ -533,6 +539,7 @@ int clear(PyObject* self) {
     Py_CLEAR(connection->transport);
     Py_CLEAR(connection->client);
     Py_CLEAR(connection->local);
+    Py_CLEAR(connection->tls);
     Py_CLEAR(connection->exchange);
     return 0;
 }

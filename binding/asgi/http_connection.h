@@ -43,6 +43,7 @@ struct HttpConnection {
     PyObject* transport;  // strong; nullptr before and after
     PyObject* client;     // what a scope tells of the two ends, once it has been asked for
     PyObject* local;
+    PyObject* tls;  // the extension's dict, of a connection over TLS; else nullptr
     Exchange* exchange;  // strong: the one under way, until its response is complete
     std::size_t place;   // in the server's list, while there is a transport
     std::string* output;  // from the server's pool: what is to be sent; nullptr: nothing

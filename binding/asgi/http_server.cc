@@ -249,6 +249,8 @@ PyObject* new_server(PyTypeObject* type, PyObject* args, PyObject*) {
                                std::pair(&HttpServer::state, "state"),
                                std::pair(&HttpServer::extensions, "extensions"),
                                std::pair(&HttpServer::log_access, "log_access"),
+                               std::pair(&HttpServer::open_file, "open_file"),
+                               std::pair(&HttpServer::describe_tls, "describe_tls"),
                                std::pair(&HttpServer::log_error, "log_error")}) {
         PyObject* value = option(options, name);
         if (value == nullptr) return nullptr;
@@ -261,8 +263,9 @@ PyObject* new_server(PyTypeObject* type, PyObject* args, PyObject*) {
 
 constexpr PyObject* HttpServer::*kFields[] = {
     &HttpServer::app,        &HttpServer::root_path,  &HttpServer::state,
-    &HttpServer::extensions, &HttpServer::log_access, &HttpServer::log_error,
-    &HttpServer::asgi,       &HttpServer::scope_template};
+    &HttpServer::extensions, &HttpServer::log_access, &HttpServer::open_file,
+    &HttpServer::describe_tls, &HttpServer::log_error, &HttpServer::asgi,
+    &HttpServer::scope_template};
 
 int traverse(PyObject* self, visitproc visit, void* arg) {
     HttpServer* server = as_http_server(self);

@@ -100,6 +100,8 @@ struct HttpServer {
     PyObject* asgi;            // dict, copied into each scope, as the next
     PyObject* extensions;
     PyObject* log_access;  // callable or None: (scope, status, bytes, seconds)
+    PyObject* open_file;     // callable: (message) -> (file, offset, count)
+    PyObject* describe_tls;  // callable: (transport) -> the dict of the extension "tls"
     PyObject* log_error;   // callable: (message, exception or None, task or None, scope or None)
 };
 

@@ -11,9 +11,7 @@ namespace penstock::py {
     NAME(asgi)                    \
     NAME(body)                    \
     NAME(client)                  \
-    NAME(count)                   \
     NAME(extensions)              \
-    NAME(file)                    \
     NAME(headers)                 \
     NAME(http)                    \
     NAME(http_version)            \
@@ -22,7 +20,6 @@ namespace penstock::py {
     NAME(method)                  \
     NAME(more_body)               \
     NAME(more_trailers)           \
-    NAME(offset)                  \
     NAME(path)                    \
     NAME(query_string)            \
     NAME(raw_path)                \
@@ -32,6 +29,7 @@ namespace penstock::py {
     NAME(spec_version)            \
     NAME(state)                   \
     NAME(status)                  \
+    NAME(tls)                     \
     NAME(trailers)                \
     NAME(type)                    \
     NAME(version)

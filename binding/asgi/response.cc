@@ -33,6 +33,10 @@ int flag(PyObject* message, PyObject* key) noexcept {  // -1 with an exception s
     return PyObject_IsTrue(value);
 }
 
+bool is(PyObject* type, PyObject* wanted) noexcept {
+    return type == wanted || (PyUnicode_Check(type) && PyUnicode_Compare(type, wanted) == 0);
+}
+
 // ---- header fields ---------------------------------------------------------------------------
 
 enum class FieldUse : std::uint8_t { kSend, kDrop, kFail };
@@ -75,15 +79,15 @@ FieldUse look_at(Exchange* exchange, std::string_view name, std::string_view val
 }
 
 bool check_field(std::string_view name, std::string_view value) noexcept {
-    if (!http1::is_field_name(name))
-        PyErr_Format(PyExc_ValueError, "invalid header name: %.100R",
-                     Ref<>::steal(bytes_of(name)).get());
-    else if (!http1::is_field_value(value))
-        PyErr_Format(PyExc_ValueError, "invalid value of the header %.*s: %.100R",
-                     static_cast<int>(name.size()), name.data(),
-                     Ref<>::steal(bytes_of(value)).get());
+    bool is_name = http1::is_field_name(name);
+    if (is_name && http1::is_field_value(value)) return true;
+    Ref<> shown_name = Ref<>::steal(bytes_of(name)), shown = Ref<>::steal(bytes_of(value));
+    if (!shown_name || !shown) return false;
+    if (is_name)
+        PyErr_Format(PyExc_ValueError, "invalid value of the header %R: %R", shown_name.get(),
+                     shown.get());
     else
-        return true;
+        PyErr_Format(PyExc_ValueError, "invalid header name: %R", shown_name.get());
     return false;
 }
 
@@ -301,14 +305,9 @@ void end_response(Exchange* exchange) noexcept {
     wake_waiting(exchange);
 }
 
-bool add_to_response(Exchange* exchange, PyObject* body, bool is_last) {
+// The body goes on behind what was put, or ends there.
+bool go_on_or_end(Exchange* exchange, bool is_last) {
     HttpConnection* connection = exchange->connection;
-    std::string* output = output_of(connection);
-    if (output == nullptr) return false;
-    std::size_t size = view_of_bytes(body).size();
-    if (exchange->phase == ResponsePhase::kStarted) end_head(exchange, *output, size, is_last);
-    if (!check_length(exchange, size, is_last) || !put_body(exchange, body)) return false;
-    if (exchange->connection == nullptr) return true;  // lost meanwhile
     if (!is_last) {
         if (connection->output != nullptr && connection->output->size() >= kMostOutput)
             return send_output(connection, nullptr);
@@ -323,6 +322,19 @@ bool add_to_response(Exchange* exchange, PyObject* body, bool is_last) {
     if (!put_end(exchange, nullptr)) return false;
     end_response(exchange);
     return true;
+}
+
+bool add_to_response(Exchange* exchange, PyObject* body, bool is_last) {
+    HttpConnection* connection = exchange->connection;
+    std::string* output = output_of(connection);
+    if (output == nullptr) return false;
+    std::size_t size = view_of_bytes(body).size();
+    // First, since a head that has no end yet can still become a 500.
+    if (!check_length(exchange, size, is_last)) return false;
+    if (exchange->phase == ResponsePhase::kStarted) end_head(exchange, *output, size, is_last);
+    if (!put_body(exchange, body)) return false;
+    if (exchange->connection == nullptr) return true;  // lost meanwhile
+    return go_on_or_end(exchange, is_last);
 }
 
 bool send_body(Exchange* exchange, PyObject* message) {
@@ -372,10 +384,6 @@ bool send_hints(Exchange* exchange, PyObject* message) {
     return true;
 }
 
-bool is(PyObject* type, PyObject* wanted) noexcept {
-    return type == wanted ||
-           (PyUnicode_Check(type) && PyUnicode_Compare(type, wanted) == 0);
-}
 
 bool dispatch(Exchange* exchange, PyObject* message, PyObject* type) {
     const AsgiNames& names = exchange->server->service->names;
@@ -416,6 +424,51 @@ bool act_on_message(Exchange* exchange, PyObject* message) noexcept {
     if (!connection && exchange->phase != ResponsePhase::kDone) return true;
     try {
         return dispatch(exchange, message, type.get());
+    } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
+        return false;
+    }
+}
+
+FileMessage file_message(Exchange* exchange, PyObject* message) noexcept {
+    bool may_come = exchange->connection != nullptr &&
+                    (exchange->phase == ResponsePhase::kStarted ||
+                     exchange->phase == ResponsePhase::kBody);
+    if (!may_come || !PyDict_Check(message)) return FileMessage::kNone;
+    const AsgiNames& names = exchange->server->service->names;
+    PyObject* type = item(message, names.type);
+    if (type == nullptr || type == names.response_body) return PyErr_Clear(), FileMessage::kNone;
+    if (is(type, names.response_pathsend)) return FileMessage::kPath;
+    return is(type, names.response_zerocopysend) ? FileMessage::kFile : FileMessage::kNone;
+}
+
+bool begin_file(Exchange* exchange, std::uint64_t size, bool is_last, bool& is_sent) noexcept {
+    HttpConnection* connection = exchange->connection;
+    std::string* output = output_of(connection);
+    if (output == nullptr) return false;
+    try {
+        if (!check_length(exchange, size, is_last)) return false;
+        if (exchange->phase == ResponsePhase::kStarted) end_head(exchange, *output, size, is_last);
+        is_sent = size > 0 && !exchange->is_head && exchange->framing != ResponseFraming::kNoBody;
+        if (is_sent) exchange->sent += size;
+        if (is_sent && exchange->framing == ResponseFraming::kChunked)
+            http1::append_chunk_head(*output, size);
+    } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
+        return false;
+    }
+    return !is_sent || send_output(connection, nullptr);
+}
+
+bool end_file(Exchange* exchange, bool is_sent, bool is_last) noexcept {
+    if (exchange->connection == nullptr) return true;
+    try {
+        if (is_sent && exchange->framing == ResponseFraming::kChunked) {
+            std::string* output = output_of(exchange->connection);
+            if (output == nullptr) return false;
+            output->append("\r\n");
+        }
+        return go_on_or_end(exchange, is_last);
     } catch (const std::bad_alloc&) {
         PyErr_NoMemory();
         return false;

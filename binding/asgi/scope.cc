@@ -108,6 +108,14 @@ bool put_path(HttpServer* server, PyObject* scope, std::string_view target) noex
            put(scope, names.query_string, query.empty() ? Py_NewRef(empty) : bytes_of(query));
 }
 
+PyObject* extensions_of(const HttpConnection* connection) noexcept {
+    Ref<> extensions = Ref<>::steal(PyDict_Copy(connection->server->extensions));
+    if (!extensions || connection->tls == nullptr) return extensions.release();
+    PyObject* key = connection->server->service->names.tls;
+    return put(extensions.get(), key, PyDict_Copy(connection->tls)) ? extensions.release()
+                                                                    : nullptr;
+}
+
 }  // namespace
 
 PyObject* new_scope(HttpConnection* connection, const http1::Request& request) noexcept {
@@ -120,7 +128,7 @@ PyObject* new_scope(HttpConnection* connection, const http1::Request& request) n
         return nullptr;
     bool done =
         put(dict, names.asgi, PyDict_Copy(server->asgi)) &&
-        put(dict, names.extensions, PyDict_Copy(server->extensions)) &&
+        put(dict, names.extensions, extensions_of(connection)) &&
         put(dict, names.method, method_of(server, request.method)) &&
         put_path(server, dict, request.target) &&
         put(dict, names.headers, fields_of(server, request.fields)) &&

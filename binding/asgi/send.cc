@@ -11,6 +11,8 @@ namespace {
 struct Send : Coroutine {
     Exchange* exchange;
     PyObject* message;
+    PyObject* file;  // that is being sent, or nullptr
+    bool is_last;    // the body ends with it
 };
 
 Send* as_send(Coroutine* self) noexcept { return static_cast<Send*>(self); }
@@ -28,18 +30,65 @@ PySendResult wait_for_room(Send* self, PyObject** result) noexcept {
     return wait_in(self->exchange, self, result);
 }
 
+// loop.sendfile(): the kernel copies it to the socket; over TLS it is read here.
+PySendResult send_file(Send* self, std::uint64_t offset, std::uint64_t count,
+                       PyObject** result) noexcept {
+    Ref<> transport = Ref<>::borrow(self->exchange->connection->transport);
+    Loop* loop = self->exchange->server->loop;
+    Ref<> sending = Ref<>::steal(PyObject_CallMethod(object(loop), "sendfile", "OOKK",
+                                                     transport.get(), self->file, offset, count));
+    return sending ? delegate_to_awaitable(self, sending.get(), result) : fail(result);
+}
+
+PySendResult file_sent(Send* self, PyObject** result) noexcept {
+    Ref<> file = Ref<>::steal(std::exchange(self->file, nullptr));
+    if (!end_file(self->exchange, true, self->is_last)) return fail(result);
+    return wait_for_room(self, result);
+}
+
+// Of a HEAD request, or of no length.
+PySendResult file_left_out(Send* self, PyObject** result) noexcept {
+    Py_CLEAR(self->file);
+    if (!end_file(self->exchange, false, self->is_last)) return fail(result);
+    return wait_for_room(self, result);
+}
+
+PySendResult begin_sending_file(Send* self, PyObject* message, PyObject** result) noexcept {
+    Exchange* exchange = self->exchange;
+    Ref<> opened = Ref<>::steal(PyObject_CallOneArg(exchange->server->open_file, message));
+    PyObject* file;
+    unsigned long long offset, count;
+    int more;
+    if (!opened || !PyArg_ParseTuple(opened.get(), "OKKp", &file, &offset, &count, &more))
+        return fail(result);
+    self->file = Py_NewRef(file);
+    self->is_last = more == 0;
+    bool is_sent = false;
+    if (!begin_file(exchange, count, self->is_last, is_sent)) return fail(result);
+    if (!check_client(exchange)) return fail(result);
+    return is_sent ? send_file(self, offset, count, result) : file_left_out(self, result);
+}
+
 PySendResult begin(Coroutine* self, PyObject** result) noexcept {
     Exchange* exchange = as_send(self)->exchange;
     if (!check_client(exchange)) return fail(result);
     Ref<> message = Ref<>::steal(std::exchange(as_send(self)->message, nullptr));
+    if (file_message(exchange, message.get()) != FileMessage::kNone)
+        return begin_sending_file(as_send(self), message.get(), result);
     if (!act_on_message(exchange, message.get())) return fail(result);
     return wait_for_room(as_send(self), result);
 }
 
 PySendResult resume(Coroutine* self, PyObject* value, PyObject* thrown,
                     PyObject** result) noexcept {
-    if (thrown != nullptr) return end_with_exception(thrown, result);
+    if (thrown != nullptr) {
+        // A file that has broken off leaves a body without an end.
+        if (as_send(self)->file != nullptr && as_send(self)->exchange->connection != nullptr)
+            abort_connection(as_send(self)->exchange->connection);
+        return end_with_exception(thrown, result);
+    }
     Py_DECREF(value);
+    if (as_send(self)->file != nullptr) return file_sent(as_send(self), result);
     if (!check_client(as_send(self)->exchange)) return fail(result);
     return wait_for_room(as_send(self), result);
 }
@@ -47,12 +96,14 @@ PySendResult resume(Coroutine* self, PyObject* value, PyObject* thrown,
 int visit_send(Coroutine* self, visitproc visit, void* arg) noexcept {
     Py_VISIT(object(as_send(self)->exchange));
     Py_VISIT(as_send(self)->message);
+    Py_VISIT(as_send(self)->file);
     return 0;
 }
 
 void clear_send(Coroutine* self) noexcept {
     Py_CLEAR(as_send(self)->exchange);
     Py_CLEAR(as_send(self)->message);
+    Py_CLEAR(as_send(self)->file);
 }
 
 constexpr CoroutineKind kSend = {.name = "send",
@@ -81,6 +132,7 @@ PyObject* call_send(PyObject* self, PyObject* const* args, std::size_t count, Py
     if (made == nullptr) return nullptr;
     made->exchange = as_exchange(Py_NewRef(self));
     made->message = Py_NewRef(message);
+    made->file = nullptr;
     PyObject_GC_Track(object(made));
     return object(made);
 }

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-import ssl
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -15,17 +14,12 @@ from penstock import _core
 from penstock._runner import run
 from penstock.loop import Loop
 
-from . import application, logs
+from . import application, files, logs, tls
 from .config import Config, ConfigError
 from .lifespan import Lifespan
 
 _TICK = 0.5  # seconds between looks at the deadlines
 _POLL = 0.05  # seconds between looks at what is still under way
-_REQUIREMENTS = {
-    "none": ssl.CERT_NONE,
-    "optional": ssl.CERT_OPTIONAL,
-    "required": ssl.CERT_REQUIRED,
-}
 
 
 def listen(config: Config) -> list[socket.socket]:
@@ -98,27 +92,6 @@ def _is_abandoned(path: str) -> bool:
     return False
 
 
-def ssl_context(config: Config) -> ssl.SSLContext | None:
-    """The options' TLS, or None. Raises ConfigError where a file can't be used."""
-    if config.ssl_certfile is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        context.load_cert_chain(
-            config.ssl_certfile, config.ssl_keyfile, config.ssl_keyfile_password
-        )
-        if config.ssl_ca_certs:
-            context.load_verify_locations(config.ssl_ca_certs)
-        if config.ssl_ciphers:
-            context.set_ciphers(config.ssl_ciphers)
-    except (OSError, ssl.SSLError) as error:
-        files = " and ".join(filter(None, (config.ssl_certfile, config.ssl_keyfile)))
-        raise ConfigError(f"TLS can't be set up from {files}: {error}") from error
-    context.verify_mode = _REQUIREMENTS[config.ssl_cert_reqs]
-    return context
-
-
 def _location(bound: socket.socket, config: Config) -> str:
     scheme = "https" if config.ssl_certfile else "http"
     address = bound.getsockname()
@@ -143,6 +116,17 @@ class Server:
         self._should_exit = asyncio.Event()
         self._signals: list[int] = []
         self._is_forced = False
+        self._native: _core.HttpServer | None = None
+
+    @property
+    def running(self) -> int:
+        """Calls of the application that have not returned."""
+        return self._native.running if self._native is not None else 0
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return self._native.connections if self._native is not None else 0
 
     @property
     def addresses(self) -> list[Any]:
@@ -168,13 +152,14 @@ class Server:
                 "asyncio.run(…)"
             )
         config = self.config
-        context = ssl_context(config)
+        context = tls.ssl_context(config)
         app = application.load(self._app, config)
         self.sockets = list(sockets) if sockets is not None else listen(config)
         lifespan = Lifespan(app, config.lifespan)
         try:
             await lifespan.startup()
             native = _core.HttpServer(loop, app, self._options(lifespan.state))
+            self._native = native
             acceptors = [
                 await loop.create_server(native, sock=each, backlog=config.backlog, ssl=context)
                 for each in self.sockets
@@ -236,10 +221,14 @@ class Server:
             "headers": config.header,
             "server_header": b"penstock" if config.server_header else None,
             "state": state,
+            "open_file": files.open_file,
+            "describe_tls": tls.describe(config.ssl_certfile),
             "extensions": {
                 "http.response.trailers": {},
                 "http.response.early_hint": {},
                 "http.response.debug": {},
+                "http.response.pathsend": {},
+                "http.response.zerocopysend": {},
             },
             "log_access": logs.log_access if logs_access else None,
             "log_error": logs.log_error,

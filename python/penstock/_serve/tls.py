@@ -1,0 +1,69 @@
+"""TLS: the context that the options ask for, and what an application is told of a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .config import Config, ConfigError
+
+_REQUIREMENTS = {
+    "none": ssl.CERT_NONE,
+    "optional": ssl.CERT_OPTIONAL,
+    "required": ssl.CERT_REQUIRED,
+}
+_VERSIONS = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
+
+
+def ssl_context(config: Config) -> ssl.SSLContext | None:
+    """The options' TLS, or None. Raises ConfigError where a file can't be used."""
+    if config.ssl_certfile is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(
+            config.ssl_certfile, config.ssl_keyfile, config.ssl_keyfile_password
+        )
+        if config.ssl_ca_certs:
+            context.load_verify_locations(config.ssl_ca_certs)
+        if config.ssl_ciphers:
+            context.set_ciphers(config.ssl_ciphers)
+    except OSError as error:  # ssl.SSLError is one
+        files = " and ".join(filter(None, (config.ssl_certfile, config.ssl_keyfile)))
+        raise ConfigError(f"TLS can't be set up from {files}: {error}") from error
+    context.verify_mode = _REQUIREMENTS[config.ssl_cert_reqs]
+    return context
+
+
+def describe(certfile: str | None) -> Callable[[asyncio.Transport], dict[str, Any]]:
+    """What makes the ASGI extension `tls` of a connection: its spec, version 0.2."""
+    certificate = Path(certfile).read_text() if certfile else None
+
+    def described(transport: asyncio.Transport) -> dict[str, Any]:
+        connection = transport.get_extra_info("ssl_object")
+        encoded = connection.getpeercert(binary_form=True)
+        parsed = connection.getpeercert() or {}
+        parts = [part for group in parsed.get("subject", ()) for part in group]
+        cipher = connection.cipher()
+        return {
+            "server_cert": certificate,
+            "client_cert_chain": [ssl.DER_cert_to_PEM_cert(encoded)] if encoded else [],
+            "client_cert_name": ",".join(f"{name}={value}" for name, value in parts) or None,
+            "client_cert_error": None,
+            "tls_version": _VERSIONS.get(connection.version()),
+            "cipher_suite": _suite_number(connection, cipher[0] if cipher else None),
+        }
+
+    return described
+
+
+def _suite_number(connection: ssl.SSLObject, name: str | None) -> int | None:
+    """The number of a cipher suite, of which OpenSSL's identifiers have the low two bytes."""
+    for cipher in connection.context.get_ciphers():
+        if cipher["name"] == name:
+            return int(cipher["id"]) & 0xFFFF
+    return None
