@@ -64,8 +64,8 @@ void application_done(Exchange* exchange, PyObject* task) noexcept {
         application_failed(exchange, "ASGI callable returned without starting response.", nullptr,
                            task);
     } else if (exchange->phase != ResponsePhase::kDone) {
-        application_failed(exchange, "ASGI callable returned without completing response.",
-                           nullptr, task);
+        application_failed(exchange, "ASGI callable returned without completing response.", nullptr,
+                           task);
     }
 }
 
@@ -93,10 +93,9 @@ bool watch_task(Exchange* exchange, PyObject* task) noexcept {
                add_to_child(callback, as_base(task));
     }
     Ref<> callback = Ref<>::steal(PyObject_GetAttrString(object(exchange), "_on_task_done"));
-    Ref<> added =
-        Ref<>::steal(callback ? PyObject_CallMethodOneArg(task, state->str_add_done_callback,
-                                                          callback.get())
-                              : nullptr);
+    Ref<> added = Ref<>::steal(
+        callback ? PyObject_CallMethodOneArg(task, state->str_add_done_callback, callback.get())
+                 : nullptr);
     return static_cast<bool>(added);
 }
 
@@ -195,11 +194,12 @@ void start_application(Exchange* exchange) noexcept {
     Ref<> coro = Ref<>::steal(
         PyObject_Vectorcall(app.get(), args + 1, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr));
     if (!coro) return application_not_started(exchange);
-    Ref<> task = Ref<>::steal(makes_tasks_natively(loop)
-                                  ? new_task(loop, coro.get(), nullptr, nullptr, true)
-                                  : task_of_another_make(loop, coro.get()));
+    Ref<> task =
+        Ref<>::steal(makes_tasks_natively(loop) ? new_task(loop, coro.get(), nullptr, nullptr, true)
+                                                : task_of_another_make(loop, coro.get()));
     if (!task) return application_not_started(exchange);
-    bool is_over = is_known_future(loop->state, task.get()) && as_base(task.get())->state != kPending;
+    bool is_over =
+        is_known_future(loop->state, task.get()) && as_base(task.get())->state != kPending;
     if (is_over) return application_done(exchange, task.get());
     exchange->task = Py_NewRef(task.get());
     if (!watch_task(exchange, task.get()) || PySet_Add(server->service->running, task.get()) < 0)

@@ -29,22 +29,22 @@ enum class ResponseFraming : std::uint8_t { kUnknown, kLength, kChunked, kUntilC
 
 struct Exchange {
     PyObject_HEAD vectorcallfunc vectorcall;  // send(message)
-    HttpServer* server;          // strong
-    HttpConnection* connection;  // strong; nullptr once there is nothing to send to
-    PyObject* scope;             // for logs; or nullptr
-    PyObject* task;              // the application's, while it runs
-    PyObject* body;              // bytes that have come and are not received yet, or nullptr
-    std::string* more_body;      // what has come behind that; or nullptr
-    PyObject* waiting;           // a list of parked coroutines and of futures, or nullptr
-    std::size_t head_begin;      // where in the output the head stands that is not complete yet
-    std::uint64_t promised;      // the response's Content-Length
-    std::uint64_t sent;          // bytes of its body
+    HttpServer* server;                       // strong
+    HttpConnection* connection;               // strong; nullptr once there is nothing to send to
+    PyObject* scope;                          // for logs; or nullptr
+    PyObject* task;                           // the application's, while it runs
+    PyObject* body;          // bytes that have come and are not received yet, or nullptr
+    std::string* more_body;  // what has come behind that; or nullptr
+    PyObject* waiting;       // a list of parked coroutines and of futures, or nullptr
+    std::size_t head_begin;  // where in the output the head stands that is not complete yet
+    std::uint64_t promised;  // the response's Content-Length
+    std::uint64_t sent;      // bytes of its body
     std::uint16_t status;
     ResponsePhase phase;
     ResponseFraming framing;
-    bool is_head;         // the method: no body is sent
+    bool is_head;  // the method: no body is sent
     bool is_1_0;
-    bool keeps_alive;     // both sides want to
+    bool keeps_alive;  // both sides want to
     bool has_trailers, has_date, has_server;
     bool expects_continue;  // and has not got it yet
     bool is_body_complete;  // all of the request has come

@@ -130,8 +130,8 @@ void hold_back(HttpConnection* connection) {
     http1::RequestParser& parser = connection->parser();
     parser.hold();
     bool is_full = parser.unused().size() > connection->server->service->most_pipelined;
-    bool is_slow = connection->exchange != nullptr &&
-                   waiting_body(connection->exchange) >= kMostBodyWaiting;
+    bool is_slow =
+        connection->exchange != nullptr && waiting_body(connection->exchange) >= kMostBodyWaiting;
     if (is_full || is_slow) pause_reading(connection);
 }
 
@@ -151,7 +151,8 @@ bool step(HttpConnection* connection, Ref<Exchange>& unstarted) {
             unstarted = Ref<Exchange>::borrow(connection->exchange);
             return true;
         case http1::Event::kData:
-            if (take_data(connection)) return !connection->closes || connection->exchange != nullptr;
+            if (take_data(connection))
+                return !connection->closes || connection->exchange != nullptr;
             PyErr_WriteUnraisable(object(connection));
             return abort_connection(connection), false;
         case http1::Event::kTrailers: return true;  // ASGI has no place for a request's
@@ -282,8 +283,8 @@ bool send_output(HttpConnection* connection, PyObject* body) noexcept {
                                                 std::as_bytes(std::span<const char>(*output)));
     } else {
         Ref<> head = Ref<>::steal(bytes_of(output ? std::string_view(*output) : ""));
-        Ref<> pieces = Ref<>::steal(
-            head ? PyTuple_Pack(body != nullptr ? 2 : 1, head.get(), body) : nullptr);
+        Ref<> pieces =
+            Ref<>::steal(head ? PyTuple_Pack(body != nullptr ? 2 : 1, head.get(), body) : nullptr);
         Ref<> result = Ref<>::steal(
             pieces ? PyObject_CallMethod(transport.get(), "writelines", "(O)", pieces.get())
                    : nullptr);
@@ -349,8 +350,7 @@ bool describe_connection(HttpConnection* connection) noexcept {
     };
     Ref<> client = Ref<>::steal(first_two(peer.get()));
     bool is_path = PyUnicode_Check(local.get()) && PyUnicode_GET_LENGTH(local.get()) > 0;
-    connection->local =
-        is_path ? PyTuple_Pack(2, local.get(), Py_None) : first_two(local.get());
+    connection->local = is_path ? PyTuple_Pack(2, local.get(), Py_None) : first_two(local.get());
     connection->is_tls = Py_TYPE(transport) == connection->server->loop->state->tls_transport;
     if (connection->is_tls) {
         connection->tls = PyObject_CallOneArg(connection->server->describe_tls, transport);
@@ -405,8 +405,8 @@ void check_deadlines(HttpConnection* connection, TimePoint now) noexcept {
     else if (answer(exchange.get(), 504, "request deadline"))
         send_and_settle(connection);
     if (!task) return;
-    Ref<> cancelled = Ref<>::steal(PyObject_CallMethod(task.get(), "cancel", "s",
-                                                       "the server's request deadline"));
+    Ref<> cancelled = Ref<>::steal(
+        PyObject_CallMethod(task.get(), "cancel", "s", "the server's request deadline"));
     if (!cancelled && !take_failure(connection->server->loop)) PyErr_WriteUnraisable(task.get());
 }
 
@@ -472,7 +472,8 @@ bool HttpLink::on_lost(PyObject*) noexcept {
     unlist(self);
     self->closes = true;
     Ref<> transport = Ref<>::steal(std::exchange(self->transport, nullptr));
-    if (self->output != nullptr) send_output(self, nullptr);  // there is nobody: the memory goes back
+    if (self->output != nullptr)
+        send_output(self, nullptr);  // there is nobody: the memory goes back
     Ref<Exchange> exchange = Ref<Exchange>::steal(std::exchange(self->exchange, nullptr));
     if (exchange) lose_client(exchange.get());
     return true;

@@ -43,9 +43,9 @@ struct HttpConnection {
     PyObject* transport;  // strong; nullptr before and after
     PyObject* client;     // what a scope tells of the two ends, once it has been asked for
     PyObject* local;
-    PyObject* tls;  // the extension's dict, of a connection over TLS; else nullptr
-    Exchange* exchange;  // strong: the one under way, until its response is complete
-    std::size_t place;   // in the server's list, while there is a transport
+    PyObject* tls;        // the extension's dict, of a connection over TLS; else nullptr
+    Exchange* exchange;   // strong: the one under way, until its response is complete
+    std::size_t place;    // in the server's list, while there is a transport
     std::string* output;  // from the server's pool: what is to be sent; nullptr: nothing
     TimePoint since;      // the phase began, or its last progress
     TimePoint begun;      // the request under way

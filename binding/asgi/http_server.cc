@@ -21,9 +21,9 @@ void Departures::add(HttpConnection* connection) noexcept {
     }
     if (is_scheduled_) return;
     Loop* loop = server_->loop;
-    is_scheduled_ = loop->reactor != nullptr &&
-                    loop->reactor->try_push(
-                        make_word(WordKind::kCompletion, static_cast<Completion*>(this)));
+    is_scheduled_ =
+        loop->reactor != nullptr &&
+        loop->reactor->try_push(make_word(WordKind::kCompletion, static_cast<Completion*>(this)));
     if (is_scheduled_)
         Py_INCREF(object(server_));
     else
@@ -222,10 +222,9 @@ PyObject* get_requests(PyObject* self, void*) {
 bool make_templates(HttpServer* server) noexcept {
     const AsgiNames& names = server->service->names;
     server->asgi = Py_BuildValue("{OsOs}", names.version, "3.0", names.spec_version, "2.5");
-    server->scope_template =
-        Py_BuildValue("{OOOOOOOOOO}", names.type, names.http, names.http_version,
-                      names.version_1_1, names.server, Py_None, names.client, Py_None,
-                      names.root_path, server->root_path);
+    server->scope_template = Py_BuildValue(
+        "{OOOOOOOOOO}", names.type, names.http, names.http_version, names.version_1_1, names.server,
+        Py_None, names.client, Py_None, names.root_path, server->root_path);
     return server->asgi != nullptr && server->scope_template != nullptr;
 }
 
@@ -245,13 +244,13 @@ PyObject* new_server(PyTypeObject* type, PyObject* args, PyObject*) {
     if (server->service == nullptr) return PyErr_NoMemory();
     server->service->running = PySet_New(nullptr);
     if (server->service->running == nullptr) return nullptr;
-    for (auto [field, name] : {std::pair(&HttpServer::root_path, "root_path"),
-                               std::pair(&HttpServer::state, "state"),
-                               std::pair(&HttpServer::extensions, "extensions"),
-                               std::pair(&HttpServer::log_access, "log_access"),
-                               std::pair(&HttpServer::open_file, "open_file"),
-                               std::pair(&HttpServer::describe_tls, "describe_tls"),
-                               std::pair(&HttpServer::log_error, "log_error")}) {
+    for (auto [field, name] :
+         {std::pair(&HttpServer::root_path, "root_path"), std::pair(&HttpServer::state, "state"),
+          std::pair(&HttpServer::extensions, "extensions"),
+          std::pair(&HttpServer::log_access, "log_access"),
+          std::pair(&HttpServer::open_file, "open_file"),
+          std::pair(&HttpServer::describe_tls, "describe_tls"),
+          std::pair(&HttpServer::log_error, "log_error")}) {
         PyObject* value = option(options, name);
         if (value == nullptr) return nullptr;
         server->*field = Py_NewRef(value);
@@ -262,9 +261,9 @@ PyObject* new_server(PyTypeObject* type, PyObject* args, PyObject*) {
 }
 
 constexpr PyObject* HttpServer::*kFields[] = {
-    &HttpServer::app,        &HttpServer::root_path,  &HttpServer::state,
-    &HttpServer::extensions, &HttpServer::log_access, &HttpServer::open_file,
-    &HttpServer::describe_tls, &HttpServer::log_error, &HttpServer::asgi,
+    &HttpServer::app,           &HttpServer::root_path,  &HttpServer::state,
+    &HttpServer::extensions,    &HttpServer::log_access, &HttpServer::open_file,
+    &HttpServer::describe_tls,  &HttpServer::log_error,  &HttpServer::asgi,
     &HttpServer::scope_template};
 
 int traverse(PyObject* self, visitproc visit, void* arg) {
@@ -297,7 +296,8 @@ void dealloc(PyObject* self) {
 
 PyMethodDef methods[] = {
     {"check_deadlines", check_all_deadlines, METH_NOARGS,
-     "check_deadlines($self)\n--\n\nEnd what has taken too long; to be called about once a second."},
+     "check_deadlines($self)\n--\n\nEnd what has taken too long; to be called about once a "
+     "second."},
     {"drain", drain, METH_NOARGS,
      "drain($self)\n--\n\nClose idle connections now and the others after their response."},
     {"abort", abort_all, METH_NOARGS,
@@ -310,9 +310,9 @@ PyGetSetDef attributes[] = {
     {"running", get_running, nullptr, "How many applications have not returned.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
-PyMemberDef members[] = {{"__vectorcalloffset__", T_PYSSIZET, offsetof(HttpServer, vectorcall),
-                          READONLY, nullptr},
-                         {nullptr, 0, 0, 0, nullptr}};
+PyMemberDef members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(HttpServer, vectorcall), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr}};
 
 PyType_Slot slots[] = {
     {Py_tp_doc, const_cast<char*>("HttpServer(loop, app, options)\n--\n\nA protocol factory.")},
@@ -326,10 +326,10 @@ PyType_Slot slots[] = {
     {Py_tp_members, members},
     {0, nullptr}};
 
-PyType_Spec spec = {"penstock._core.HttpServer", sizeof(HttpServer), 0,
-                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL |
-                        Py_TPFLAGS_IMMUTABLETYPE,
-                    slots};
+PyType_Spec spec = {
+    "penstock._core.HttpServer", sizeof(HttpServer), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_IMMUTABLETYPE,
+    slots};
 
 }  // namespace
 
@@ -337,9 +337,8 @@ void log_http_error(HttpServer* server, const char* message, PyObject* exception
                     PyObject* scope) noexcept {
     Ref<> raised = Ref<>::steal(exception);
     auto or_none = [](PyObject* value) { return value != nullptr ? value : Py_None; };
-    Ref<> done = Ref<>::steal(PyObject_CallFunction(server->log_error, "sOOO", message,
-                                                    or_none(raised.get()), or_none(task),
-                                                    or_none(scope)));
+    Ref<> done = Ref<>::steal(PyObject_CallFunction(
+        server->log_error, "sOOO", message, or_none(raised.get()), or_none(task), or_none(scope)));
     if (!done && !take_failure(server->loop)) PyErr_WriteUnraisable(server->log_error);
 }
 

@@ -27,12 +27,12 @@ struct HttpServer;
 
 // How long a connection may take, in nanoseconds; zero: for ever.
 struct Deadlines {
-    Duration head;        // from its first byte, or the connection's, to its end: 408
-    Duration body;        // without a byte of it: 408
-    Duration keep_alive;  // between requests: closed
-    Duration request;     // from the head to the response's end: 504, or closed
-    Duration write;       // that it does not take what is sent: aborted
-    Duration linger;      // for the rest of what a refused client sends
+    Duration head;            // from its first byte, or the connection's, to its end: 408
+    Duration body;            // without a byte of it: 408
+    Duration keep_alive;      // between requests: closed
+    Duration request;         // from the head to the response's end: 504, or closed
+    Duration write;           // that it does not take what is sent: aborted
+    Duration linger;          // for the rest of what a refused client sends
     std::uint64_t body_rate;  // bytes a second, on the average, that a body has to come in: 408
     Duration body_grace;      // from when on that is asked for
 };
@@ -78,13 +78,13 @@ struct HttpService {
     http1::DateLine date;
     http1::Limits limits;
     Deadlines deadlines{};
-    std::string server_line;  // "server: …\r\n", or nothing
-    std::string head_lines;   // what else the operator wants in each response
-    std::size_t most_connections = 0;  // 0: no bound; above: 503
-    std::size_t most_pipelined = 0;    // bytes that wait for the response before them
-    std::uint64_t requests = 0;        // since the start
+    std::string server_line;                   // "server: …\r\n", or nothing
+    std::string head_lines;                    // what else the operator wants in each response
+    std::size_t most_connections = 0;          // 0: no bound; above: 503
+    std::size_t most_pipelined = 0;            // bytes that wait for the response before them
+    std::uint64_t requests = 0;                // since the start
     std::vector<HttpConnection*> connections;  // those that have a transport, in no order
-    PyObject* running = nullptr;  // a set of the tasks of applications
+    PyObject* running = nullptr;               // a set of the tasks of applications
     bool has_date = true;
     bool is_draining = false;  // connections close once they are idle
 };
@@ -99,10 +99,10 @@ struct HttpServer {
     PyObject* scope_template;  // dict
     PyObject* asgi;            // dict, copied into each scope, as the next
     PyObject* extensions;
-    PyObject* log_access;  // callable or None: (scope, status, bytes, seconds)
+    PyObject* log_access;    // callable or None: (scope, status, bytes, seconds)
     PyObject* open_file;     // callable: (message) -> (file, offset, count)
     PyObject* describe_tls;  // callable: (transport) -> the dict of the extension "tls"
-    PyObject* log_error;   // callable: (message, exception or None, task or None, scope or None)
+    PyObject* log_error;     // callable: (message, exception or None, task or None, scope or None)
 };
 
 inline HttpServer* as_http_server(PyObject* object) noexcept {

@@ -13,8 +13,7 @@ bool AsgiNames::fill() noexcept {
 #undef TEXT
     no_bytes = PyBytes_FromStringAndSize(nullptr, 0);
     if (no_bytes == nullptr) return false;
-    request_message =
-        Py_BuildValue("{OOOOOO}", type, request, body, no_bytes, more_body, Py_False);
+    request_message = Py_BuildValue("{OOOOOO}", type, request, body, no_bytes, more_body, Py_False);
     disconnect_message = Py_BuildValue("{OO}", type, disconnect);
     return request_message != nullptr && disconnect_message != nullptr;
 }

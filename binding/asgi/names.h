@@ -35,20 +35,20 @@ namespace penstock::py {
     NAME(version)
 
 // The others.
-#define PENSTOCK_ASGI_TEXTS(TEXT)                         \
-    TEXT(get, "GET")                                      \
-    TEXT(post, "POST")                                    \
-    TEXT(version_1_0, "1.0")                              \
-    TEXT(version_1_1, "1.1")                              \
-    TEXT(no_text, "")                                     \
-    TEXT(request, "http.request")                         \
-    TEXT(disconnect, "http.disconnect")                   \
-    TEXT(response_start, "http.response.start")           \
-    TEXT(response_body, "http.response.body")             \
-    TEXT(response_trailers, "http.response.trailers")     \
-    TEXT(response_pathsend, "http.response.pathsend")     \
+#define PENSTOCK_ASGI_TEXTS(TEXT)                             \
+    TEXT(get, "GET")                                          \
+    TEXT(post, "POST")                                        \
+    TEXT(version_1_0, "1.0")                                  \
+    TEXT(version_1_1, "1.1")                                  \
+    TEXT(no_text, "")                                         \
+    TEXT(request, "http.request")                             \
+    TEXT(disconnect, "http.disconnect")                       \
+    TEXT(response_start, "http.response.start")               \
+    TEXT(response_body, "http.response.body")                 \
+    TEXT(response_trailers, "http.response.trailers")         \
+    TEXT(response_pathsend, "http.response.pathsend")         \
     TEXT(response_zerocopysend, "http.response.zerocopysend") \
-    TEXT(response_early_hint, "http.response.early_hint") \
+    TEXT(response_early_hint, "http.response.early_hint")     \
     TEXT(response_debug, "http.response.debug")
 
 struct AsgiNames {

@@ -27,8 +27,8 @@ Ref<> take_body(Exchange* exchange) noexcept {
     if (exchange->more_body == nullptr) return first;
     std::unique_ptr<std::string> more(std::exchange(exchange->more_body, nullptr));
     std::string_view begin = first ? view_of_bytes(first.get()) : std::string_view();
-    Ref<> whole = Ref<>::steal(PyBytes_FromStringAndSize(
-        nullptr, static_cast<Py_ssize_t>(begin.size() + more->size())));
+    Ref<> whole = Ref<>::steal(
+        PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(begin.size() + more->size())));
     if (!whole) return {};
     char* end = std::copy(begin.begin(), begin.end(), PyBytes_AS_STRING(whole.get()));
     std::copy(more->begin(), more->end(), end);
@@ -42,8 +42,7 @@ PySendResult end_with_request(Exchange* exchange, PyObject** result) noexcept {
     if (!message) return fail(result);
     if (has_body) {
         Ref<> body = take_body(exchange);
-        if (!body || PyDict_SetItem(message.get(), names.body, body.get()) < 0)
-            return fail(result);
+        if (!body || PyDict_SetItem(message.get(), names.body, body.get()) < 0) return fail(result);
     }
     if (exchange->is_body_complete)
         exchange->is_body_given = true;
@@ -75,8 +74,8 @@ bool send_continue(Exchange* exchange) noexcept {
 
 PySendResult go_on(Receive* self, PyObject** result) noexcept {
     Exchange* exchange = self->exchange;
-    bool has_news = exchange->body != nullptr ||
-                    (exchange->is_body_complete && !exchange->is_body_given);
+    bool has_news =
+        exchange->body != nullptr || (exchange->is_body_complete && !exchange->is_body_given);
     bool is_over = exchange->connection == nullptr || exchange->phase == ResponsePhase::kDone ||
                    (exchange->connection->is_half_closed && !has_news);
     if (has_news && exchange->phase != ResponsePhase::kDone && !exchange->is_gone)

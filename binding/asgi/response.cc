@@ -206,8 +206,7 @@ void end_head(Exchange* exchange, std::string& output, std::size_t size, bool is
     HttpConnection* connection = exchange->connection;
     frame(exchange, output, size, is_last);
     append_own_lines(exchange->server, output, exchange->has_date, exchange->has_server);
-    if (connection->closes || connection->is_half_closed ||
-        exchange->server->service->is_draining)
+    if (connection->closes || connection->is_half_closed || exchange->server->service->is_draining)
         exchange->keeps_alive = false;
     if (!exchange->keeps_alive)
         output.append("connection: close\r\n");
@@ -286,12 +285,10 @@ bool put_end(Exchange* exchange, PyObject* trailers) {
 void log_access(Exchange* exchange) noexcept {
     PyObject* log = exchange->server->log_access;
     if (log == Py_None) return;
-    double seconds =
-        std::chrono::duration<double>(now() - exchange->connection->begun).count();
-    Ref<> done = Ref<>::steal(PyObject_CallFunction(log, "OiKd", exchange->scope,
-                                                    static_cast<int>(exchange->status),
-                                                    static_cast<unsigned long long>(exchange->sent),
-                                                    seconds));
+    double seconds = std::chrono::duration<double>(now() - exchange->connection->begun).count();
+    Ref<> done = Ref<>::steal(
+        PyObject_CallFunction(log, "OiKd", exchange->scope, static_cast<int>(exchange->status),
+                              static_cast<unsigned long long>(exchange->sent), seconds));
     if (!done && !take_failure(exchange->server->loop)) PyErr_WriteUnraisable(log);
 }
 
@@ -384,7 +381,6 @@ bool send_hints(Exchange* exchange, PyObject* message) {
     return true;
 }
 
-
 bool dispatch(Exchange* exchange, PyObject* message, PyObject* type) {
     const AsgiNames& names = exchange->server->service->names;
     switch (exchange->phase) {
@@ -431,9 +427,9 @@ bool act_on_message(Exchange* exchange, PyObject* message) noexcept {
 }
 
 FileMessage file_message(Exchange* exchange, PyObject* message) noexcept {
-    bool may_come = exchange->connection != nullptr &&
-                    (exchange->phase == ResponsePhase::kStarted ||
-                     exchange->phase == ResponsePhase::kBody);
+    bool may_come =
+        exchange->connection != nullptr &&
+        (exchange->phase == ResponsePhase::kStarted || exchange->phase == ResponsePhase::kBody);
     if (!may_come || !PyDict_Check(message)) return FileMessage::kNone;
     const AsgiNames& names = exchange->server->service->names;
     PyObject* type = item(message, names.type);

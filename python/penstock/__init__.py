@@ -113,8 +113,6 @@ def __getattr__(name: str) -> Any:
     if name in ("Server", "ServerError", "serve"):
         from . import _serve
 
-        globals().update(
-            Server=_serve.Server, ServerError=_serve.ConfigError, serve=_serve.serve
-        )
+        globals().update(Server=_serve.Server, ServerError=_serve.ConfigError, serve=_serve.serve)
         return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

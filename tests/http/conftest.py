@@ -32,7 +32,9 @@ class Client:
         fields = {}
         for line in lines[1:-2]:
             name, _, value = line.partition(": ")
-            assert name.lower() not in fields or name.lower() == "link", f"{name} stands there twice"
+            assert name.lower() not in fields or name.lower() == "link", (
+                f"{name} stands there twice"
+            )
             fields[name.lower()] = value
         status = int(status)
         if head or status < 200 or status in (204, 304):

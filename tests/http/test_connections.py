@@ -90,7 +90,8 @@ async def test_a_pipeline_is_not_taken_without_end(serve):
 
 async def test_byte_by_byte(serve):
     async with serve(echo) as serving, serving.client() as client:
-        text = b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        text = b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        text += b"3\r\nabc\r\n0\r\n\r\n"
         for number in range(len(text)):
             await client.send(text[number : number + 1])
             await asyncio.sleep(0)
@@ -146,7 +147,9 @@ async def test_a_refusal_reaches_a_client_that_goes_on_sending(serve):
 
 async def test_a_chunked_body_that_goes_wrong(serve):
     async with serve(echo) as serving, serving.client() as client:
-        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab")
+        await client.send(
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab"
+        )
         await client.send(b"cX\r\n0\r\n\r\n")
         assert (await client.response())[0] == 400
         assert await client.ended() == b""
@@ -262,7 +265,9 @@ async def test_a_client_that_takes_nothing(serve):
         await send({"type": "http.response.start", "status": 200, "headers": []})
         try:
             while True:
-                await send({"type": "http.response.body", "body": bytes(1 << 20), "more_body": True})
+                await send(
+                    {"type": "http.response.body", "body": bytes(1 << 20), "more_body": True}
+                )
         except OSError as error:
             ended.set_result(error)
 

@@ -311,7 +311,9 @@ async def test_a_body_that_is_like_bytes(serve, content):
 
 
 async def test_headers_of_the_servers_own(serve):
-    app = responding(start(headers=[(b"connection", b"upgrade"), (b"transfer-encoding", b"x")]), body())
+    app = responding(
+        start(headers=[(b"connection", b"upgrade"), (b"transfer-encoding", b"x")]), body()
+    )
     async with serve(app, header=("X-Frame-Options: DENY",)) as serving:
         _, fields, _ = await serving.get()
     assert fields["server"] == "penstock"

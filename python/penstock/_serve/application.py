@@ -55,11 +55,8 @@ def _made(factory: Any) -> Any:
 
 
 def _interface(app: Any) -> str:
-    module = sys.modules.get("aiohttp.web")
-    if module is not None and isinstance(app, module.Application):
-        return "aiohttp"
     if inspect.isclass(app):
-        return "asgi2" if hasattr(app, "__call__") else "asgi3"
+        return "asgi2"
     if not callable(app):
         raise ConfigError(f"{app!r} is no application: it can't be called")
     call = app if inspect.isfunction(app) else type(app).__call__
@@ -69,7 +66,7 @@ def _interface(app: Any) -> str:
     if parameters == 3:
         return "asgi3"
     if parameters == 2:
-        return "wsgi"
+        return "none"
     return "asgi2" if parameters == 1 else "asgi3"
 
 
@@ -96,10 +93,4 @@ def adapted(app: Any, interface: str) -> Any:
             await app(scope)(receive, send)
 
         return asgi3
-    if interface == "wsgi":
-        from .wsgi import WsgiAdapter
-
-        return WsgiAdapter(app)
-    from .aiohttp_app import AiohttpAdapter
-
-    return AiohttpAdapter(app)
+    raise ConfigError(f"{app!r} is no ASGI application: it takes no (scope, receive, send)")

@@ -76,7 +76,7 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def from_file(path: str) -> dict[str, Any]:
-    """The options of a TOML file: at its top, or in [serve], or in pyproject's [tool.penstock.serve].
+    """The options of a TOML file: at its top, in [serve], or in pyproject's [tool.penstock.serve].
 
     Raises ConfigError where it can't be read.
     """

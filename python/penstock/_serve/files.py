@@ -15,7 +15,11 @@ def open_file(message: dict[str, Any]) -> tuple[BinaryIO, int, int, bool]:
     """
     if message["type"] == "http.response.pathsend":
         file = open(message["path"], "rb")  # noqa: SIM115 -- until it is sent
-        return file, 0, _size(file), False
+        try:
+            return file, 0, _size(file), False
+        except ValueError:
+            file.close()
+            raise
     file = message["file"]
     if isinstance(file, int):
         file = os.fdopen(os.dup(file), "rb")

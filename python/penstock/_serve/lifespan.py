@@ -31,7 +31,9 @@ class Lifespan:
         if answer is None:
             self._give_up()
         elif answer["type"] == "lifespan.startup.failed":
-            raise ConfigError(f"the application failed to start. {answer.get('message', '')}".strip())
+            raise ConfigError(
+                f"the application failed to start. {answer.get('message', '')}".strip()
+            )
 
     async def shutdown(self) -> bool:
         """Whether the application has ended well."""

@@ -114,7 +114,12 @@ OPTIONS: list[Option] = [
         "The application",
         ("factory", boolean, False, "the application is what a call without arguments returns"),
         ("app_dir", str, "", "directory to import it from; the current one"),
-        ("interface", choice("auto", "asgi3", "asgi2", "wsgi", "aiohttp"), "auto", "what it speaks"),
+        (
+            "interface",
+            choice("auto", "asgi3", "asgi2", "wsgi", "aiohttp"),
+            "auto",
+            "what it speaks",
+        ),
         ("lifespan", choice("auto", "on", "off"), "auto", "whether it is told of start and end"),
         ("root_path", str, "", "path that a proxy in front has taken off"),
         ("env_file", str, None, "file of NAME=value lines for the environment"),

@@ -1,0 +1,347 @@
+"""The server as a whole: its options, the command, lifespan, TLS, sockets and files."""
+
+import asyncio
+import os
+import re
+import signal
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import penstock
+import pytest
+import trustme
+from penstock._serve.config import Config, from_environment, from_file
+from penstock._serve.options import OPTIONS
+
+from .conftest import hello
+
+APP = """
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        for _ in range(2):
+            await send({"type": (await receive())["type"] + ".complete"})
+            print("lifespan", flush=True)
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"Hello, world"})
+
+def make():
+    return app
+
+async def fails(scope, receive, send):
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "no database"})
+"""
+
+
+@pytest.fixture
+def directory(tmp_path):
+    (tmp_path / "app.py").write_text(APP)
+    return tmp_path
+
+
+def command(directory, *words, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-m", "penstock", "serve", *words],
+        cwd=directory,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def started(process):
+    """The port, from what it logs."""
+    for line in process.stderr:
+        if match := re.search(r"serves on \w+://[^ ]*:(\d+)", line):
+            return int(match[1])
+    raise AssertionError(f"it did not start: status {process.wait(10)}")
+
+
+# ---- options -----------------------------------------------------------------------------------
+
+
+def test_each_option_has_a_default_that_can_be_given():
+    options = vars(Config())
+    assert options.keys() == {option.name for option in OPTIONS}
+    given = {name: value for name, value in options.items() if value is not None}
+    assert vars(Config(**given)) == options
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prot": 1}, "there is no option 'prot'; did you mean 'port'?"),
+        ({"port": "http"}, "port: 'http' must be: TCP port"),
+        ({"port": 70000}, "must be from 0 to 65535"),
+        ({"timeout_head": -1}, "must be a number of seconds from 0 on"),
+        ({"limit_body": "5x"}, "limit_body: '5x' must be"),
+        ({"lifespan": "maybe"}, "must be one of auto, on, off"),
+        ({"header": "none"}, "must be of the form 'Name: value'"),
+        ({"ssl_keyfile": "key.pem"}, "give ssl_certfile too"),
+        ({"uds": "a", "fd": 3}, "exclude each other"),
+        ({"port": object()}, "is no value for it"),
+    ],
+)
+def test_options_that_are_wrong(options, message):
+    with pytest.raises(penstock.ServerError, match=re.escape(message)):
+        Config(**options)
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"), [("0", 0), ("17", 17), ("4k", 4096), ("1MiB", 1 << 20), ("2g", 2 << 30)]
+)
+def test_sizes(text, bytes_):
+    assert Config(limit_body=text).limit_body == bytes_
+
+
+def test_options_of_a_file(tmp_path):
+    path = tmp_path / "serve.toml"
+    path.write_text('[serve]\nport = 1234\ntimeout-head = 2.5\nheader = ["A: b", "C: d"]\n')
+    assert from_file(str(path)) == {
+        "port": 1234,
+        "timeout_head": 2.5,
+        "header": ((b"a", b"b"), (b"c", b"d")),
+    }
+    path.write_text("prot = 1")
+    with pytest.raises(penstock.ServerError, match=r"'prot' \(in .*serve.toml\)"):
+        from_file(str(path))
+    with pytest.raises(penstock.ServerError, match="can't read"):
+        from_file(str(tmp_path / "none"))
+
+
+def test_options_of_the_environment():
+    environment = {"PENSTOCK_PORT": "1", "PENSTOCK_FACTORY": "yes", "PENSTOCK_HEADER": "A: b\nC: d"}
+    assert from_environment(environment) == {
+        "port": 1,
+        "factory": True,
+        "header": ((b"a", b"b"), (b"c", b"d")),
+    }
+
+
+# ---- the command -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command(directory, number):
+    process = command(directory, "app:app", "--port", "0")
+    port = started(process)
+    curl = ["curl", "-s", "-m", "10", f"http://127.0.0.1:{port}/a?b"]
+    assert subprocess.run(curl, capture_output=True, check=True).stdout == b"Hello, world"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == (-signal.SIGTERM if number == signal.SIGTERM else 130)
+    assert out.count("lifespan") == 2
+    assert '"GET /a?b HTTP/1.1" 200 OK' in out
+    assert "Traceback" not in err
+
+
+def test_the_command_line_before_the_environment_before_the_file(directory):
+    (directory / "serve.toml").write_text('port = 0\nserver_header = false\nroot_path = "/x"\n')
+    process = command(
+        directory,
+        "--config=serve.toml",
+        "--server-header",
+        PENSTOCK_APP="app:make",
+        PENSTOCK_FACTORY="1",
+        PENSTOCK_SERVER_HEADER="0",
+    )
+    port = started(process)
+    curl = ["curl", "-si", "-m", "10", f"http://127.0.0.1:{port}/"]
+    assert b"server: penstock" in subprocess.run(curl, capture_output=True, check=True).stdout
+    process.terminate()
+    process.communicate(timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "no application is named"),
+        (["app"], "names no application"),
+        (["nothing:app"], "there is no module 'nothing' in "),
+        (["app:nothing"], "module 'app' has no 'nothing'"),
+        (["app:app", "--port", "x"], "--port: 'x' must be: TCP port"),
+        (["app:app", "--ssl-certfile", "none.pem"], "TLS can't be set up from none.pem"),
+        (["app:app", "--host", "192.0.2.1"], "can't listen on 192.0.2.1 port 8000"),
+        (["app:app", "--fd", "77"], "fd 77 is no socket"),
+        (["app:fails", "--port", "0"], "the application failed to start. no database"),
+        (["app:app", "--log-config", "none.ini"], "log_config: none.ini can't be used"),
+        (["app:app", "--env-file", "none"], "can't read none"),
+    ],
+)
+def test_what_can_not_be_served(directory, words, message):
+    out, err = (process := command(directory, *words)).communicate(timeout=20)
+    assert process.returncode == 2
+    assert message in err
+    assert err.startswith("penstock serve: ")
+    assert "Traceback" not in err + out
+
+
+def test_a_port_that_is_taken(directory):
+    first = command(directory, "app:app", "--port", "0")
+    port = started(first)
+    second = command(directory, "app:app", "--port", str(port))
+    _, err = second.communicate(timeout=20)
+    assert (second.returncode, f"port {port}: Address already in use" in err) == (2, True)
+    first.terminate()
+    first.communicate(timeout=10)
+
+
+def test_what_the_application_fails_to_import_is_its_own(directory):
+    (directory / "broken.py").write_text("import missing_package\n")
+    _, err = (process := command(directory, "broken:app")).communicate(timeout=20)
+    assert process.returncode == 1
+    assert "No module named 'missing_package'" in err
+
+
+# ---- sockets -----------------------------------------------------------------------------------
+
+
+async def test_a_unix_socket(serve, tmp_path):
+    path = str(tmp_path / "s")
+    for _ in range(2):  # the second finds what the first has left
+        server = penstock.Server(hello, uds=path, lifespan="off")
+        ready = asyncio.get_running_loop().create_future()
+        task = asyncio.ensure_future(server.serve(started=ready))
+        await ready
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert (await reader.read()).endswith(b"Hello, world")
+        writer.close()
+        await writer.wait_closed()
+        server.stop()
+        await task
+
+
+async def test_over_tls(tmp_path):
+    made = trustme.CA()
+    certificate = made.issue_cert("localhost")
+    path = tmp_path / "chain.pem"
+    path.write_bytes(
+        certificate.private_key_pem.bytes()
+        + b"".join(part.bytes() for part in certificate.cert_chain_pems)
+    )
+    scopes = []
+
+    async def app(scope, receive, send):
+        scopes.append(scope)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(1 << 20)})
+
+    server = penstock.Server(app, host="127.0.0.1", port=0, lifespan="off", ssl_certfile=str(path))
+    ready = asyncio.get_running_loop().create_future()
+    task = asyncio.ensure_future(server.serve(started=ready))
+    await ready
+    context = ssl.create_default_context()
+    made.configure_trust(context)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    reader, writer = await asyncio.open_connection(
+        *server.addresses[0], ssl=context, server_hostname="localhost"
+    )
+    assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "http/1.1"
+    for _ in range(3):
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        assert await reader.readexactly(1 << 20) == bytes(1 << 20)
+    tls = scopes[0]["extensions"]["tls"]
+    assert scopes[0]["scheme"] == "https"
+    assert tls["tls_version"] == 0x0304
+    assert "BEGIN CERTIFICATE" in tls["server_cert"]
+    assert tls["cipher_suite"] >> 8 == 0x13
+    assert tls["client_cert_chain"] == []
+    writer.close()
+    await writer.wait_closed()
+    server.stop()
+    await task
+
+
+# ---- lifespan ----------------------------------------------------------------------------------
+
+
+async def test_the_lifespans_state(serve):
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            scope["state"]["pool"] = ["shared"]
+            await send({"type": (await receive())["type"] + ".complete"})
+            await send({"type": (await receive())["type"] + ".complete"})
+            return
+        scope["state"]["pool"].append("seen")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": repr(scope["state"]).encode()})
+
+    async with serve(app, lifespan="on") as serving:
+        assert (await serving.get())[2] == b"{'pool': ['shared', 'seen']}"
+
+
+@pytest.mark.parametrize("mode", ["auto", "on"])
+async def test_an_application_without_lifespan(serve, mode):
+    async def app(scope, receive, send):
+        assert scope["type"] == "http"
+        await hello(scope, receive, send)
+
+    if mode == "auto":
+        async with serve(app, lifespan=mode) as serving:
+            assert (await serving.get())[0] == 200
+    else:
+        with pytest.raises(penstock.ServerError, match="failed to start"):
+            async with serve(app, lifespan=mode):
+                pass
+
+
+async def test_another_loop():
+    with pytest.raises(penstock.ServerError, match="needs penstock's loop"):
+        await asyncio.to_thread(asyncio.run, penstock.Server(hello).serve())
+
+
+# ---- files -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, 300_000])
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+async def test_pathsend(serve, tmp_path, size, method):
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(256)) * (size // 256) + b"x" * (size % 256))
+
+    async def app(scope, receive, send):
+        assert "http.response.pathsend" in scope["extensions"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.pathsend", "path": str(path)})
+
+    async with serve(app) as serving, serving.client() as client:
+        for _ in range(2):
+            await client.send(method + b" / HTTP/1.1\r\nHost: a\r\n\r\n")
+            _, fields, content = await client.response(head=method == b"HEAD")
+            assert fields["content-length"] == str(size)
+            assert method == b"HEAD" or content == path.read_bytes()
+
+
+async def test_zerocopysend(serve, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        with path.open("rb") as file:
+            part = {"type": "http.response.zerocopysend", "file": file}
+            await send({**part, "offset": 2, "count": 3, "more_body": True})
+            await send({"type": "http.response.body", "body": b"-", "more_body": True})
+            await send({**part, "file": file.fileno(), "offset": 8})
+
+    async with serve(app) as serving, serving.client() as client:
+        for _ in range(2):
+            await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert (await client.response())[2] == b"234-89"
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/dev/null", str(Path("/"))])
+async def test_a_file_that_can_not_be_sent(serve, caplog, path):
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.pathsend", "path": path})
+
+    async with serve(app) as serving:
+        assert (await serving.get())[0] == 500
+    assert caplog.records
