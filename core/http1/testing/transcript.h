@@ -67,7 +67,8 @@ public:
 
     const std::string& text() const noexcept { return text_; }
     const std::string& reason() const noexcept { return reason_; }  // of a refusal
-    std::size_t bytes() const noexcept { return bytes_; }           // of all bodies
+    // Whether a body was not as long as its head had said, or a piece of one empty.
+    bool has_lied() const noexcept { return has_lied_; }
     RequestParser& parser() noexcept { return parser_; }
 
 private:
