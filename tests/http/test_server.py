@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import penstock
 import pytest
@@ -129,8 +130,8 @@ def test_options_of_the_environment():
 def test_the_command(directory, number):
     process = command(directory, "app:app", "--port", "0")
     port = started(process)
-    curl = ["curl", "-s", "-m", "10", f"http://127.0.0.1:{port}/a?b"]
-    assert subprocess.run(curl, capture_output=True, check=True).stdout == b"Hello, world"
+    with urlopen(f"http://127.0.0.1:{port}/a?b", timeout=10) as response:
+        assert response.read() == b"Hello, world"
     process.send_signal(number)
     out, err = process.communicate(timeout=10)
     assert process.returncode == (-signal.SIGTERM if number == signal.SIGTERM else 130)
@@ -150,8 +151,8 @@ def test_the_command_line_before_the_environment_before_the_file(directory):
         PENSTOCK_SERVER_HEADER="0",
     )
     port = started(process)
-    curl = ["curl", "-si", "-m", "10", f"http://127.0.0.1:{port}/"]
-    assert b"server: penstock" in subprocess.run(curl, capture_output=True, check=True).stdout
+    with urlopen(f"http://127.0.0.1:{port}/", timeout=10) as response:
+        assert response.headers["server"] == "penstock"
     process.terminate()
     process.communicate(timeout=10)
 
