@@ -21,6 +21,7 @@
 
 #include "base/unique_fd.h"
 #include "reactor/selection.h"
+#include "reactor/testing/no_room.h"
 #include "reactor/testing/script.h"
 
 namespace penstock {
@@ -360,6 +361,50 @@ TEST_P(BackendTest, AReplacedFileIsNoticedByALoopThatNeverSleeps) {
         backend.forget(replaced.number());
         backend.forget(busy.a.get());
     }
+}
+
+TEST_P(BackendTest, ACheckForWhichTheKernelHasNoRoomIsMadeAgain) {
+    for (int error : {ENOMEM, ENOSPC}) {
+        Replaced replaced(backend);
+        ASSERT_TRUE(replaced.keep(backend));
+        replaced.next.feed();
+        {
+            testing::NoRoom no_room(error);
+            // A wait for ever, of which each would sleep through the event; it asks again soon.
+            for (int refusals = 1; refusals <= 3; ++refusals) {
+                int count;
+                do {
+                    count = backend.wait(Duration::max());
+                } while (count == -EINTR);
+                EXPECT_EQ(count, 0);
+                EXPECT_GE(no_room.refused(), refusals);
+            }
+            // Who asks for the file itself is told.
+            EXPECT_EQ(backend.watch_borrowed(replaced.number(), Ready::kWrite, replaced.watcher),
+                      -error);
+            EXPECT_TRUE(replaced.keep(backend));
+        }
+        EXPECT_EQ(backend.watched(), 1u);
+        EXPECT_EQ(replaced.watcher.count, 0);
+        deliver_all(backend, backend.wait(Duration::max()));
+        EXPECT_EQ(replaced.watcher.count, 1);
+        backend.forget(replaced.number());
+    }
+}
+
+TEST_P(BackendTest, ACheckForWhichThereIsNoRoomIsMadeAgainByALoopThatNeverSleeps) {
+    Replaced replaced(backend);
+    replaced.next.feed();
+    ASSERT_TRUE(replaced.keep(backend));
+    {
+        testing::NoRoom no_room(ENOMEM);
+        for (int waits = 0; waits < 1000 && no_room.refused() < 2; ++waits) turn(backend);
+        EXPECT_GE(no_room.refused(), 2);
+    }
+    EXPECT_EQ(replaced.watcher.count, 0);
+    for (int waits = 0; waits < 200 && replaced.watcher.count == 0; ++waits) turn(backend);
+    EXPECT_EQ(replaced.watcher.count, 1);
+    backend.forget(replaced.number());
 }
 
 TEST_P(BackendTest, AnEventSparesTheCheck) {
