@@ -1,6 +1,7 @@
 #include "reactor/uring/uring_backend.h"
 
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -27,10 +28,12 @@ unsigned poll_interest(Ready interest) noexcept {
     return events;
 }
 
+constexpr Duration kForEver = std::chrono::seconds(INT_MAX);
+
 __kernel_timespec timespec_of(Duration timeout) noexcept {
     // For ever too is said in seconds: without a timeout liburing would wait on where a signal
     // has interrupted a call that submitted something.
-    if (timeout == Duration::max()) return {INT_MAX, 0};
+    if (timeout >= kForEver) return {INT_MAX, 0};
     auto seconds = std::chrono::floor<std::chrono::seconds>(timeout);
     return {seconds.count(), (timeout - seconds).count()};
 }
@@ -89,6 +92,8 @@ int UringBackend::renew() noexcept {
         failed_call_ = "io_uring_register";
         if (error != 0) return error;
         is_enabled_ = true;
+        int slack = ::prctl(PR_GET_TIMERSLACK);
+        timer_slack_ = std::chrono::nanoseconds(std::max(slack, 0));
         // What had the number was closed without a word, by a daemon.
         if (is_requested(ring_.ring_fd)) drop(static_cast<std::size_t>(ring_.ring_fd));
     }
@@ -289,6 +294,9 @@ int UringBackend::enter(Duration timeout) noexcept {
             return 0;
         result = ::io_uring_submit_and_get_events(&ring_);
     } else {
+        // io_uring wakes to the microsecond, and so for each of many timers; epoll_wait(2) takes
+        // those together that lie within the thread's slack.
+        timeout = std::min(timeout, kForEver) + timer_slack_;
         __kernel_timespec limit = timespec_of(timeout);
         io_uring_cqe* first = nullptr;
         result = ::io_uring_submit_and_wait_timeout(&ring_, &first, 1, &limit, nullptr);

@@ -93,10 +93,11 @@ private:
     bool is_parents_ = false;          // the ring is: this is a child of fork()
     bool is_borrowed_polled_ = false;  // there is a request for borrowed_'s own fd
     bool is_borrowed_ready_ = false;
-    std::vector<Slot> slots_;             // by fd
-    std::vector<std::uint32_t> changed_;  // fds whose request the next wait makes or withdraws
-    std::size_t watched_ = 0;             // in slots_
-    std::size_t collected_ = 0;           // in events_; borrowed_'s come after them
+    std::vector<Slot> slots_;                  // by fd
+    std::vector<std::uint32_t> changed_;       // fds whose request the next wait makes or withdraws
+    std::size_t watched_ = 0;                  // in slots_
+    std::size_t collected_ = 0;                // in events_; borrowed_'s come after them
+    Duration timer_slack_ = Duration::zero();  // of the ring's thread
     const char* failed_call_ = "io_uring_enter";
     std::array<Event, kEventsAtOnce> events_;
     AtFork at_fork_{[this] { is_parents_ = true; }};
