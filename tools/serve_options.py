@@ -40,7 +40,7 @@ def tables() -> str:
     parts = []
     for group, options in groupby(OPTIONS, key=lambda option: option.group):
         rows = "\n".join(map(row, options))
-        parts.append(f"### {group}\n\n| option | default | |\n|---|---|---|\n{rows}\n")
+        parts.append(f"## {group}\n\n| option | default | |\n|---|---|---|\n{rows}\n")
     return "\n" + "\n".join(parts) + "\n"
 
 

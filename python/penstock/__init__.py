@@ -41,8 +41,7 @@ if sys.version_info >= (3, 12):
 if TYPE_CHECKING:
     from ._core import Future, Task
     from ._policy import EventLoopPolicy
-    from ._serve import ConfigError as ServerError
-    from ._serve import Server, serve
+    from ._serve import Server, ServerError, serve
 elif _core.native_task:
     Future = _core.Future
     Task = _core.Task
@@ -113,6 +112,7 @@ def __getattr__(name: str) -> Any:
     if name in ("Server", "ServerError", "serve"):
         from . import _serve
 
-        globals().update(Server=_serve.Server, ServerError=_serve.ConfigError, serve=_serve.serve)
+        for each in ("Server", "ServerError", "serve"):
+            globals()[each] = getattr(_serve, each)
         return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

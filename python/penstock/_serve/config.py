@@ -13,8 +13,13 @@ from typing import Any
 from .options import BY_NAME, OPTIONS, Option
 
 
-class ConfigError(Exception):
+class ServerError(Exception):
     """What was asked for can't be: the message says what is wrong, and what to do."""
+
+    __module__ = "penstock"
+
+
+ConfigError = ServerError
 
 
 class Config(SimpleNamespace):
