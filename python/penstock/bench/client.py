@@ -50,12 +50,13 @@ def receive(connection: socket.socket, buffer: memoryview) -> None:
         buffer = buffer[got:]
 
 
-def keep_busy(held: list[socket.socket], message: bytes, seconds: float) -> int:
-    """Echo on all connections at once for a while; how many answers came.
+def keep_busy(held: list[socket.socket], message: bytes, seconds: float, size: int = 0) -> int:
+    """Ask on all connections at once for a while; how many answers came.
 
-    An answer of many segments is awaited where its first is seen: the others still come in.
+    An answer has `size` bytes, or is the message. One of many segments is awaited where its first
+    is seen: the others still come in.
     """
-    buffer = memoryview(bytearray(len(message)))
+    buffer = memoryview(bytearray(size or len(message)))
     by_number = {connection.fileno(): connection for connection in held}
     answers = 0
     with select.epoll() as epoll:
@@ -74,13 +75,15 @@ def keep_busy(held: list[socket.socket], message: bytes, seconds: float) -> int:
                 answers += 1
     for connection in held:
         receive(connection, buffer)
-    assert buffer == message
+    assert size or buffer == message
     return answers + len(held)
 
 
-def round_trips(connection: socket.socket, message: bytes, count: int) -> list[float]:
-    """Seconds from question to answer."""
-    buffer = memoryview(bytearray(len(message)))
+def round_trips(
+    connection: socket.socket, message: bytes, count: int, size: int = 0
+) -> list[float]:
+    """Seconds from question to answer, which has `size` bytes, or is the message."""
+    buffer = memoryview(bytearray(size or len(message)))
     found = []
     now = time.perf_counter()
     for _ in range(count):
@@ -112,6 +115,41 @@ def load(
     spent = (time.clock_gettime_ns(clock) - cpu) / 1000
     rate = answers / (time.perf_counter() - begin)
     waits = round_trips(held[0], message, questions)
+    return {"rate": rate, "cpu": spent / answers, **percentiles(waits)}
+
+
+def response_to(connection: socket.socket, request: bytes) -> bytes:
+    """The whole response to a request, which has a Content-Length or chunks."""
+    connection.sendall(request)
+    got = b""
+    while b"\r\n\r\n" not in got:
+        got += connection.recv(65536)
+    head, _, body = got.partition(b"\r\n\r\n")
+    lines = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    length = int(lines.get(b"content-length", -1))
+    while len(body) < length if length >= 0 else not body.endswith(b"\r\n0\r\n\r\n"):
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+def requests(
+    port: int, pid: int, request: str, answer: str, seconds: float, questions: int
+) -> dict[str, float]:
+    """HTTP requests, all the same, whose responses all have the same size and end in `answer`."""
+    pin(-1)
+    clock = cpu_clock(pid)
+    message = request.encode()
+    held = [connected(port, "stream", None) for _ in range(CONNECTIONS)]
+    first = [response_to(connection, message) for connection in held]
+    assert first[0].startswith(b"HTTP/1.1 200 "), first[0]
+    assert first[0].rstrip(b"0\r\n").endswith(answer.encode()), first[0][-100:]
+    size = len(first[0])
+    keep_busy(held, message, SECONDS_TO_WARM_UP, size)
+    begin, cpu = time.perf_counter(), time.clock_gettime_ns(clock)
+    answers = keep_busy(held, message, seconds, size)
+    spent = (time.clock_gettime_ns(clock) - cpu) / 1000
+    rate = answers / (time.perf_counter() - begin)
+    waits = round_trips(held[0], message, questions, size)
     return {"rate": rate, "cpu": spent / answers, **percentiles(waits)}
 
 

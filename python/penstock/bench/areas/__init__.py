@@ -11,6 +11,7 @@ NAMES = (
     "streams",
     "sock",
     "tls",
+    "http",
     "udp",
     "subprocess",
     "memory",
