@@ -141,8 +141,8 @@ bool is_wake(Loop* loop, const Call& call) noexcept {
 }
 
 // What read_call() has refused may be the base's, which completes a handler's task as
-// asyncio.Future.set_result(task, …) does: call_soon(protocol, task, context=…). Here, since looking
-// for it in call_soon() is 40 instructions a call.
+// asyncio.Future.set_result(task, …) does: call_soon(protocol, task, context=…). Here, since
+// looking for it in call_soon() is 40 instructions a call.
 [[gnu::noinline]] PyObject* push_put_off(Loop* loop, PyObject* const* args, Py_ssize_t count,
                                          PyObject* names) noexcept {
     bool is_base = count == 2 && keyword_count(names) == 1 &&
