@@ -10,6 +10,7 @@
 #include "futures/future_iter.h"
 #include "futures/probe.h"
 #include "futures/task.h"
+#include "http/http1_events.h"
 #include "loop/handle.h"
 #include "loop/loop.h"
 #include "py/coroutine_function.h"
@@ -415,6 +416,10 @@ PyMethodDef functions[] = {
      "Whether TLS drives OpenSSL directly, and why not or None."},
     {"task_record", task_record, METH_O,
      "What a task remembers of itself, or None for a foreign one."},
+    {"_http1_events", method(http1_events), METH_FASTCALL,
+     "_http1_events(pieces, limits=None): what the parser of HTTP/1.1 tells of a list of bytes, "
+     "for "
+     "the tests."},
     {nullptr, nullptr, 0, nullptr}};
 
 PyModuleDef_Slot module_slots[] = {

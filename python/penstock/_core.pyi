@@ -86,6 +86,9 @@ def put_off_handler_callback(
 ) -> bool: ...
 def live_tasks() -> list[Any]: ...
 def tls_path() -> tuple[bool, str | None]: ...
+def _http1_events(
+    pieces: list[bytes], limits: dict[str, int] | None = None, /
+) -> list[tuple[Any, ...]]: ...  # for tests
 def create_task(
     coro: _Coroutine[_T],
     *,
