@@ -92,6 +92,7 @@ TEST(RequestHead, OtherProtocols) {
         {"\x16\x03\x01", "400\n"},  // TLS
         {"\x16", "400\n"},
         {"PRI * HTTP/2.0", "505\n"},  // HTTP/2, RFC 9113, 3.4
+        {"PRI / HTTP/1.1", "505\n"},
         {"SSH-2.0-OpenSSH_9.2\r\n", "400\n"},
         {"PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n", "400\n"},
         {std::string("\r\n\r\n\0\r\nQUIT\n", 12), "400\n"},

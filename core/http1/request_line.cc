@@ -40,6 +40,8 @@ Progress RequestLine::read(std::string_view text, const Limits& limits, Refusal&
             if (scanned_ == text.size()) return Progress::kNeedMore;
             if (scanned_ == 0 || text[scanned_] != ' ')
                 return refuse(refusal, 400, "no method, or a byte that none has");
+            // Reserved, so that the preface of HTTP/2 is nothing else: RFC 9113, 3.4.
+            if (text.substr(0, scanned_) == "PRI") return refuse(refusal, 505, "no HTTP/2 here");
             target_ = ++scanned_;
             phase_ = Phase::kTarget;
             [[fallthrough]];
@@ -69,7 +71,6 @@ Progress RequestLine::read_version(std::string_view text, Refusal& refusal) noex
             if (kShape[i] == 'd' ? !is_digit(text[i]) : text[i] != kShape[i])
                 return refuse(refusal, 400, "no version");
         }
-        // The preface of HTTP/2 (RFC 9113, 3.4) ends here.
         if (text[5] != '1' || text[7] > '1') return refuse(refusal, 505, "no version of HTTP/1");
         for (std::size_t i = kShape.size(); i < kCurrent.size(); ++i) {
             if (i == text.size()) return Progress::kNeedMore;

@@ -6,6 +6,7 @@ refuse it for one of the causes below, each with a reason why penstock does not.
 refuses they may accept: it is meant to be stricter.
 """
 
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 
 from tests.http.foreign import Ending, Message, by_h11, by_llhttp, by_penstock
 
+# CI asks the same questions each time; PENSTOCK_WANDER=1 asks others.
+WANDERS = bool(os.environ.get("PENSTOCK_WANDER"))
 SEEDS = sorted((Path(__file__).parents[2] / "fuzz/seeds/request").iterdir())
 
 # What the others say, an input of which they say it, and why penstock accepts that.
@@ -32,10 +35,6 @@ LLHTTP_REFUSES = {
     "HttpParserInvalidMethodError: Expected space after method": (
         b"GETS / HTTP/1.1\r\nHost: a\r\n\r\n",
         OWN_METHODS,
-    ),
-    "HttpParserError: Expected HTTP/2 Connection Preface": (
-        b"PRI / HTTP/1.1\r\nHost: a\r\n\r\n",
-        OWN_METHODS + "; the preface itself is refused for its version",
     ),
 }
 FOREIGN = {"h11": (by_h11, H11_REFUSES), "llhttp": (by_llhttp, LLHTTP_REFUSES)}
@@ -164,14 +163,14 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000, deadline=None, derandomize=not WANDERS)
 @given(data=CONNECTION)
 def test_composed(name: str, data: bytes) -> None:
     compare(data, name)
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000, deadline=None, derandomize=not WANDERS)
 @given(data=mutated())
 def test_mutated(name: str, data: bytes) -> None:
     compare(data, name)
