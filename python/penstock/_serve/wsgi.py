@@ -1,0 +1,504 @@
+"""WSGI applications (PEP 3333) as ASGI 3 callables.
+
+A call of the application runs in a thread of a pool, from its first line to its iterable's close().
+The loop's side of it, `_Call.pump()`, sends what the thread has put out and receives what it asks
+for. What both touch is guarded by `_Call.changed`, on which only the thread ever waits:
+
+- a read of wsgi.input blocks the thread until bytes come;
+- a thread that is far ahead of its client waits (`_MOST_AHEAD`);
+- once the client has gone, or the server has given the call up, the next read or block of the
+  response ends the iteration.
+
+A request whose body is short and announced does not get a thread before the body is there: threads
+are few, and slow clients many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextvars
+import queue
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+_MOST_AHEAD = 64 * 1024  # bytes of a response that wait for the client; then the thread does
+_SHORT_BODY = 64 * 1024  # bytes, up to which a body is awaited before there is a thread
+_BLOCK = 64 * 1024  # bytes of a file that are read at once
+# A header "Proxy" would become HTTP_PROXY, which HTTP clients take for the proxy to use (httpoxy).
+_DROPPED = frozenset({b"proxy"})
+_KEYS: dict[bytes, str | None] = {}
+_MOST_KEYS = 1024
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class Threads:
+    """At most so many, started when there is work for them.
+
+    They are daemons: a call that never returns does not keep the process from ending.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._started = 0
+        self._busy = 0
+        self._counting = threading.Lock()
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Run `job`, which raises nothing, when there is a thread for it."""
+        with self._counting:
+            self._busy += 1
+            if self._busy > self._started < self._most:
+                self._started += 1
+                name = f"penstock-wsgi-{self._started}"
+                threading.Thread(target=self._work, name=name, daemon=True).start()
+        self._jobs.put(job)
+
+    def stop(self) -> None:
+        """Let the threads end with what they do now."""
+        with self._counting:
+            for _ in range(self._started):
+                self._jobs.put(None)
+            self._started = 0
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+            del job  # and with it the request, while there is no other
+            with self._counting:
+                self._busy -= 1
+
+
+class WsgiAdapter:
+    """`app` as an ASGI 3 callable, which runs at most `threads` requests at a time."""
+
+    def __init__(self, app: Any, threads: int = 10, *, multiprocess: bool = False) -> None:
+        self._app = app
+        self._threads = Threads(max(threads, 1))
+        self._multiprocess = multiprocess
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Answer a request; take part in the lifespan; refuse WebSockets, which WSGI hasn't."""
+        if scope["type"] == "lifespan":
+            return await self._live(receive, send)
+        if scope["type"] == "websocket":
+            await receive()
+            return await send({"type": "websocket.close"})
+        environ = environ_of(scope, self._multiprocess)
+        call = _Call(self._app, environ)
+        if not await call.receive_short_body(receive):
+            return
+        self._threads.submit(call.run_in(contextvars.copy_context()))
+        await call.pump(receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                self._threads.stop()
+                return await send({"type": "lifespan.shutdown.complete"})
+            await send({"type": "lifespan.startup.complete"})
+
+
+# ---- the environment -------------------------------------------------------------------------
+
+
+def environ_of(scope: dict[str, Any], multiprocess: bool = False) -> dict[str, Any]:
+    """PEP 3333's environment, without wsgi.input; its texts hold bytes, as latin-1."""
+    root = scope["root_path"].encode().decode("latin-1")
+    target = scope["raw_path"]
+    path = (unquote_to_bytes(target) if b"%" in target else target).decode("latin-1")
+    if root and path.startswith(root):
+        path = path[len(root) :]
+    if not path.startswith("/") and not (root and not path):
+        path = "/"  # of "OPTIONS *"
+    host, port = scope["server"] or ("", None)
+    if port is None:  # a Unix socket, of which no URL can be made
+        host, port = "localhost", 443 if scope["scheme"] == "https" else 80
+    address, peer_port = scope["client"] or ("", "")
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": root,
+        "PATH_INFO": path,
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "REQUEST_URI": _uri(scope),
+        "SERVER_NAME": host,
+        "SERVER_PORT": str(port),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "SERVER_SOFTWARE": "penstock",
+        "REMOTE_ADDR": address,
+        "REMOTE_PORT": str(peer_port),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": multiprocess,
+        "wsgi.run_once": False,
+        "wsgi.file_wrapper": FileWrapper,
+        "wsgi.input_terminated": True,  # it ends where the body does, also without CONTENT_LENGTH
+    }
+    for name, value in scope["headers"]:
+        key = _KEYS.get(name) or _key_of(name)
+        if key is None:
+            continue
+        text = value.decode("latin-1")
+        if key in environ:
+            text = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{text}"
+        environ[key] = text
+    return environ
+
+
+def _uri(scope: dict[str, Any]) -> str:
+    query: bytes = scope["query_string"]
+    uri: bytes = scope["raw_path"] + b"?" + query if query else scope["raw_path"]
+    return uri.decode("latin-1")
+
+
+def _key_of(name: bytes) -> str | None:
+    """The environment's name of a header.
+
+    None for one with an underscore: it could not be told from one with a hyphen, and so pass for
+    what a proxy has set.
+    """
+    if b"_" in name or name in _DROPPED:
+        return None
+    key = name.decode("latin-1").upper().replace("-", "_")
+    if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        key = f"HTTP_{key}"
+    if len(_KEYS) < _MOST_KEYS:
+        _KEYS[name] = key
+    return key
+
+
+class FileWrapper:
+    """wsgi.file_wrapper: the blocks of a file."""
+
+    def __init__(self, file: Any, block_size: int = _BLOCK) -> None:
+        self._file = file
+        self._block_size = block_size
+        if hasattr(file, "close"):
+            self.close = file.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        block: bytes = self._file.read(self._block_size)
+        if not block:
+            raise StopIteration
+        return block
+
+
+# ---- the request's body ----------------------------------------------------------------------
+
+
+class Input:
+    """wsgi.input. Of the application's thread; `more()` waits for bytes, and has none at the end.
+
+    Raises ConnectionResetError where the client goes before its body's end.
+    """
+
+    def __init__(self, more: Callable[[], bytes]) -> None:
+        self._more = more
+        self._rest = bytearray()
+
+    def read(self, size: int | None = -1) -> bytes:
+        """`size` bytes, fewer at the end; without it, all of them."""
+        rest = self._rest
+        wanted = sys.maxsize if size is None or size < 0 else size
+        while len(rest) < wanted:
+            if not (piece := self._more()):
+                break
+            rest += piece
+        return self._take(min(wanted, len(rest)))
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """Up to the next line feed, the end, or `size` bytes."""
+        rest = self._rest
+        wanted = sys.maxsize if size is None or size < 0 else size
+        looked_at = 0
+        while (found := rest.find(b"\n", looked_at, wanted)) < 0 and len(rest) < wanted:
+            looked_at = len(rest)
+            if not (piece := self._more()):
+                break
+            rest += piece
+        return self._take(min(wanted, len(rest)) if found < 0 else found + 1)
+
+    def readlines(self, hint: int | None = -1) -> list[bytes]:
+        """Lines until there are no more, or `hint` bytes of them."""
+        lines: list[bytes] = []
+        total = 0
+        for line in self:
+            lines.append(line)
+            total += len(line)
+            if hint is not None and 0 < hint <= total:
+                break
+        return lines
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        line = self.readline()
+        if not line:
+            raise StopIteration
+        return line
+
+    def _take(self, count: int) -> bytes:
+        rest = self._rest
+        taken = bytes(rest) if count == len(rest) else bytes(rest[:count])
+        del rest[:count]
+        return taken
+
+
+# ---- a call ----------------------------------------------------------------------------------
+
+
+class _Ended(Exception):
+    """Nobody takes the response any more. Raised where the iteration is, not into it."""
+
+
+class _Call:
+    """One request, between the thread that answers it and the loop."""
+
+    def __init__(self, app: Any, environ: dict[str, Any]) -> None:
+        self._app = app
+        self._environ = environ
+        self._loop = asyncio.get_running_loop()
+        # The loop's, in which the pump waits for news.
+        self._news: asyncio.Future[None] | None = None
+        # The thread's.
+        self._head: Message | None = None  # from start_response(), until it is put out
+        self._is_started = False  # start_response() has been called
+        self._left: int | None = None  # bytes that Content-Length still promises
+        self._is_complete = False  # the last block has been put out
+        # Both's.
+        self.changed = threading.Condition(threading.Lock())
+        self._messages: collections.deque[Message] = collections.deque()
+        self._ahead = 0  # bytes in messages
+        self._wants_body = False
+        self._pieces: list[bytes] = []
+        self._is_body_over = False
+        self._is_told = False  # the loop is, of what has changed
+        self._is_over = False  # the thread has nothing more to say
+        self._failure: BaseException | None = None  # of the application
+        self._refusal: BaseException | None = None  # of what was sent; then nobody listens
+
+    # -- the loop's side --
+
+    async def receive_short_body(self, receive: Receive) -> bool:
+        """Have what need not be waited for in a thread. False where the client has gone."""
+        length = self._environ.get("CONTENT_LENGTH")
+        if length is None:
+            self._is_body_over = "HTTP_TRANSFER_ENCODING" not in self._environ
+            return True
+        # "Expect: 100-continue" leaves it to the application whether it wants the body.
+        if not length.isdecimal() or int(length) > _SHORT_BODY or "HTTP_EXPECT" in self._environ:
+            return True
+        self._is_body_over = int(length) == 0
+        while not self._is_body_over:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return False
+            self._add_body(message)
+        return True
+
+    def _add_body(self, message: Message) -> None:
+        if message.get("body"):
+            self._pieces.append(message["body"])
+        self._is_body_over = not message.get("more_body", False)
+
+    async def pump(self, receive: Receive, send: Send) -> None:
+        """Send and receive for the thread until it is done. Raises what the application does."""
+        try:
+            while not await self._exchange(receive, send):
+                self._news = self._loop.create_future()
+                try:
+                    await self._news
+                finally:
+                    self._news = None
+        except BaseException as error:
+            self._refuse(error)
+            raise
+        if self._failure is not None:
+            try:
+                raise self._failure
+            finally:
+                self._failure = None  # whose traceback holds this frame
+        if self._refusal is not None and not isinstance(self._refusal, OSError):
+            raise self._refusal
+
+    async def _exchange(self, receive: Receive, send: Send) -> bool:
+        """Do what the thread has asked for. True when it is over."""
+        while True:
+            with self.changed:
+                messages = list(self._messages)
+                self._messages.clear()
+                wants_body, is_over = self._wants_body, self._is_over
+                self._is_told = False
+            for message in messages:
+                await self._send(send, message)
+            if wants_body:
+                await self._receive(receive)
+            elif not messages:
+                return is_over
+
+    async def _send(self, send: Send, message: Message) -> None:
+        if self._refusal is not None:
+            return
+        try:
+            await send(message)
+        except Exception as error:
+            # The thread has to hear of it, and to end, before this call does.
+            self._refuse(error)
+        with self.changed:
+            self._ahead -= len(message.get("body", b""))
+            self.changed.notify()
+
+    async def _receive(self, receive: Receive) -> None:
+        message = await receive()
+        with self.changed:
+            self._wants_body = False
+            if message["type"] == "http.disconnect":
+                self._refusal = ConnectionResetError("the client has disconnected")
+            else:
+                self._add_body(message)
+            self.changed.notify()
+
+    def _refuse(self, error: BaseException) -> None:
+        with self.changed:
+            if self._refusal is None:
+                self._refusal = error
+            self.changed.notify()
+
+    def _on_news(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+    # -- the thread's side --
+
+    def run_in(self, context: contextvars.Context) -> Callable[[], None]:
+        """What the thread has to do."""
+        return lambda: context.run(self._run)
+
+    def _run(self) -> None:
+        try:
+            if self._refusal is None:
+                self._answer()
+        except _Ended:
+            pass
+        except BaseException as error:
+            self._failure = error
+        with self.changed:
+            self._is_over = True
+            self._tell()
+
+    def _answer(self) -> None:
+        self._environ["wsgi.input"] = Input(self._next_piece)
+        result = self._app(self._environ, self._start_response)
+        try:
+            self._put_all(result)
+            if not self._is_complete:
+                self._put(b"", is_last=True)
+        finally:
+            if hasattr(result, "close"):
+                result.close()
+
+    def _put_all(self, result: Iterable[bytes]) -> None:
+        # PEP 3333: of an iterable with one element the length is that of the element.
+        is_single = isinstance(result, list | tuple) and len(result) == 1
+        for block in result:
+            if not self._is_started:
+                raise RuntimeError("the application yields before it calls start_response()")
+            if block or is_single:
+                self._put(block, is_last=is_single)
+            # A response to HEAD has no more than a head.
+            if self._is_complete or (block and self._environ["REQUEST_METHOD"] == "HEAD"):
+                return
+
+    def _start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], None]:
+        if exc_info:
+            try:
+                if self._is_started and self._head is None:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None
+        elif self._is_started:
+            raise RuntimeError("start_response() is called again, and without exc_info")
+        number = status[:3]
+        if not number.isdecimal() or (len(status) > 3 and status[3] != " "):
+            raise ValueError(f"a status reads '200 OK', not {status!r}")
+        pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        self._left = None
+        for name, value in pairs:
+            if name.lower() == b"content-length" and value.isdigit():
+                self._left = int(value)
+        self._head = {"type": "http.response.start", "status": int(number), "headers": pairs}
+        self._is_started = True
+        return self._write
+
+    def _write(self, data: bytes) -> None:
+        """What start_response() returns: for applications older than the iteration."""
+        if data:
+            try:
+                self._put(data)
+            except _Ended:
+                raise ConnectionResetError("the client has disconnected") from None
+
+    def _put(self, block: bytes, *, is_last: bool = False) -> None:
+        """Put out a block of the response, behind the head where that is still to come."""
+        if not isinstance(block, bytes):
+            raise TypeError(f"a block of a response has to be bytes, not {type(block).__name__}")
+        if not self._is_started:
+            raise RuntimeError("the application returns without calling start_response()")
+        if self._left is not None:
+            self._left -= len(block)
+            # A client that has all of it need not wait for what the application still does.
+            is_last = is_last or (self._left <= 0 and bool(block))
+        with self.changed:
+            if self._refusal is not None:
+                raise _Ended
+            if self._head is not None:
+                self._messages.append(self._head)
+                self._head = None
+            self._messages.append(
+                {"type": "http.response.body", "body": block, "more_body": not is_last}
+            )
+            self._is_complete = is_last
+            self._ahead += len(block)
+            self._tell()
+            while self._ahead > _MOST_AHEAD and self._refusal is None and not is_last:
+                self.changed.wait()
+
+    def _next_piece(self) -> bytes:
+        """More of the request's body, once it comes; b"" at its end."""
+        with self.changed:
+            while not self._pieces and not self._is_body_over:
+                if self._refusal is not None:
+                    raise ConnectionResetError("the client has disconnected")
+                if not self._wants_body:
+                    self._wants_body = True
+                    self._tell()
+                self.changed.wait()
+            pieces, self._pieces = self._pieces, []
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _tell(self) -> None:
+        """Have the pump look, once; `changed` is held."""
+        if self._is_told:
+            return
+        self._is_told = True
+        try:
+            self._loop.call_soon_threadsafe(self._on_news)
+        except RuntimeError:
+            # The loop has been closed before the thread was done.
+            self._refusal = self._refusal or ConnectionResetError("the server has ended")
