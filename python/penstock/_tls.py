@@ -61,8 +61,12 @@ class Securing(LoopBase):
         waiter: asyncio.Future[None],
         tls: Tls,
         server_side: bool,
+        extra: dict[str, Any] | None = None,
     ) -> asyncio.Transport:
-        """A TLS transport over `sock`, which it takes over; the waiter knows of the handshake."""
+        """A TLS transport over `sock`, which it takes over; the waiter knows of the handshake.
+
+        `extra` is what get_extra_info() tells of the socket, where the socket is not to be asked.
+        """
         transport = self._make_tls(
             protocol,
             tls.context,
@@ -74,7 +78,7 @@ class Securing(LoopBase):
             True,
         )
         try:
-            self._make_transport(sock, transport)
+            self._make_transport(sock, transport, None, extra)
         except BaseException:
             transport.close()
             raise
