@@ -221,6 +221,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(object(exchange->server));
     Py_VISIT(object(exchange->connection));
     Py_VISIT(exchange->scope);
+    Py_VISIT(exchange->headers);
     Py_VISIT(exchange->task);
     Py_VISIT(exchange->waiting);
     return 0;
@@ -231,6 +232,7 @@ int clear(PyObject* self) {
     Exchange* exchange = as_exchange(self);
     Py_CLEAR(exchange->connection);
     Py_CLEAR(exchange->scope);
+    Py_CLEAR(exchange->headers);
     Py_CLEAR(exchange->task);
     Py_CLEAR(exchange->waiting);
     return 0;

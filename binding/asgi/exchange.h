@@ -32,7 +32,8 @@ struct Exchange {
     HttpServer* server;                       // strong
     HttpConnection* connection;               // strong; nullptr once there is nothing to send to
     PyObject* scope;                          // for logs; or nullptr
-    PyObject* task;                           // the application's, while it runs
+    PyObject* headers;       // of the response, where the log wants them; or nullptr
+    PyObject* task;          // the application's, while it runs
     PyObject* body;          // bytes that have come and are not received yet, or nullptr
     std::string* more_body;  // what has come behind that; or nullptr
     PyObject* waiting;       // a list of parked coroutines and of futures, or nullptr

@@ -122,6 +122,7 @@ bool read_options(HttpService* service, PyObject* options) noexcept {
            read_duration(options, "timeout_request", deadlines.request) &&
            read_duration(options, "timeout_write", deadlines.write) &&
            read_duration(options, "timeout_linger", deadlines.linger) &&
+           read_flag(options, "log_headers", service->logs_headers) &&
            read_flag(options, "date_header", service->has_date);
 }
 
@@ -250,6 +251,7 @@ PyObject* new_server(PyTypeObject* type, PyObject* args, PyObject*) {
           std::pair(&HttpServer::log_access, "log_access"),
           std::pair(&HttpServer::open_file, "open_file"),
           std::pair(&HttpServer::describe_tls, "describe_tls"),
+          std::pair(&HttpServer::forwarded, "forwarded"),
           std::pair(&HttpServer::log_error, "log_error")}) {
         PyObject* value = option(options, name);
         if (value == nullptr) return nullptr;
@@ -261,10 +263,12 @@ PyObject* new_server(PyTypeObject* type, PyObject* args, PyObject*) {
 }
 
 constexpr PyObject* HttpServer::*kFields[] = {
-    &HttpServer::app,           &HttpServer::root_path,  &HttpServer::state,
-    &HttpServer::extensions,    &HttpServer::log_access, &HttpServer::open_file,
-    &HttpServer::describe_tls,  &HttpServer::log_error,  &HttpServer::asgi,
-    &HttpServer::scope_template};
+    &HttpServer::app,          &HttpServer::root_path,
+    &HttpServer::state,        &HttpServer::extensions,
+    &HttpServer::log_access,   &HttpServer::open_file,
+    &HttpServer::describe_tls, &HttpServer::log_error,
+    &HttpServer::asgi,         &HttpServer::scope_template,
+    &HttpServer::forwarded};
 
 int traverse(PyObject* self, visitproc visit, void* arg) {
     HttpServer* server = as_http_server(self);

@@ -86,7 +86,8 @@ struct HttpService {
     std::vector<HttpConnection*> connections;  // those that have a transport, in no order
     PyObject* running = nullptr;               // a set of the tasks of applications
     bool has_date = true;
-    bool is_draining = false;  // connections close once they are idle
+    bool logs_headers = false;  // log_access gets those of the response too
+    bool is_draining = false;   // connections close once they are idle
 };
 
 struct HttpServer {
@@ -99,7 +100,8 @@ struct HttpServer {
     PyObject* scope_template;  // dict
     PyObject* asgi;            // dict, copied into each scope, as the next
     PyObject* extensions;
-    PyObject* log_access;    // callable or None: (scope, status, bytes, seconds)
+    PyObject* log_access;    // callable or None: (scope, status, bytes, seconds[, headers])
+    PyObject* forwarded;     // callable or None: (scope), of a request that a proxy tells more of
     PyObject* open_file;     // callable: (message) -> (file, offset, count)
     PyObject* describe_tls;  // callable: (transport) -> the dict of the extension "tls"
     PyObject* log_error;     // callable: (message, exception or None, task or None, scope or None)

@@ -148,7 +148,14 @@ bool begin_head(Exchange* exchange, PyObject* message, std::string& output) {
     http1::append_status_line(output, status);
     PyObject* headers = item(message, names.headers);
     if (headers == nullptr && PyErr_Occurred() != nullptr) return false;
+    Ref<> kept;
+    if (headers != nullptr && exchange->server->service->logs_headers) {
+        kept = Ref<>::steal(PySequence_List(headers));  // which may be an iterator
+        headers = kept.get();
+        if (headers == nullptr) return false;
+    }
     if (headers != nullptr && !append_fields(exchange, output, headers, true)) return false;
+    Py_XSETREF(exchange->headers, kept.release());
     exchange->status = static_cast<std::uint16_t>(status);
     exchange->has_trailers = trailers > 0;
     exchange->phase = ResponsePhase::kStarted;
@@ -286,9 +293,11 @@ void log_access(Exchange* exchange) noexcept {
     PyObject* log = exchange->server->log_access;
     if (log == Py_None) return;
     double seconds = std::chrono::duration<double>(now() - exchange->connection->begun).count();
+    PyObject* headers = exchange->headers != nullptr ? exchange->headers : Py_None;
+    const char* format = exchange->server->service->logs_headers ? "OiKdO" : "OiKd";
     Ref<> done = Ref<>::steal(
-        PyObject_CallFunction(log, "OiKd", exchange->scope, static_cast<int>(exchange->status),
-                              static_cast<unsigned long long>(exchange->sent), seconds));
+        PyObject_CallFunction(log, format, exchange->scope, static_cast<int>(exchange->status),
+                              static_cast<unsigned long long>(exchange->sent), seconds, headers));
     if (!done && !take_failure(exchange->server->loop)) PyErr_WriteUnraisable(log);
 }
 

@@ -70,6 +70,29 @@ PyObject* method_of(const HttpServer* server, std::string_view method) noexcept 
     return PyUnicode_FromStringAndSize(method.data(), static_cast<Py_ssize_t>(method.size()));
 }
 
+// Whether a proxy tells of its client by that field: rarely, and so by the length first.
+bool is_of_a_proxy(std::string_view name) noexcept {
+    switch (name.size()) {
+        case 9: return equals_ignoring_case(name, "forwarded");
+        case 15: return equals_ignoring_case(name, "x-forwarded-for");
+        case 17: return equals_ignoring_case(name, "x-forwarded-proto");
+        default: return false;
+    }
+}
+
+// Whether that client is to be looked for is known only to Python, which is asked where there is
+// such a field: requests without cost nothing, whoever they come from.
+bool look_behind_proxies(HttpServer* server, PyObject* scope,
+                         std::span<const http1::Field> fields) noexcept {
+    if (server->forwarded == Py_None) return true;
+    for (const http1::Field& field : fields) {
+        if (!is_of_a_proxy(field.name)) continue;
+        Ref<> done = Ref<>::steal(PyObject_CallOneArg(server->forwarded, scope));
+        return static_cast<bool>(done);
+    }
+    return true;
+}
+
 PyObject* fields_of(HttpServer* server, std::span<const http1::Field> fields) noexcept {
     Ref<> list = Ref<>::steal(PyList_New(static_cast<Py_ssize_t>(fields.size())));
     if (!list) return nullptr;
@@ -135,7 +158,8 @@ PyObject* new_scope(HttpConnection* connection, const http1::Request& request) n
         PyDict_SetItem(dict, names.client, connection->client) == 0 &&
         PyDict_SetItem(dict, names.server, connection->local) == 0 &&
         PyDict_SetItem(dict, names.scheme, connection->is_tls ? names.https : names.http) == 0 &&
-        (server->state == Py_None || put(dict, names.state, PyDict_Copy(server->state)));
+        (server->state == Py_None || put(dict, names.state, PyDict_Copy(server->state))) &&
+        look_behind_proxies(server, dict, request.fields);
     return done ? scope.release() : nullptr;
 }
 

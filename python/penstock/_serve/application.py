@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from .config import Config, ConfigError
+from .static import StaticFiles
 
 
 def load(app: Any, config: Config) -> Any:
@@ -18,7 +19,10 @@ def load(app: Any, config: Config) -> Any:
     if config.factory:
         app = _made(app)
     interface = _interface(app) if config.interface == "auto" else config.interface
-    return adapted(app, interface)
+    app = adapted(app, interface, config)
+    if config.static and interface != "aiohttp":
+        return StaticFiles(app, config.static, follow_symlinks=config.static_follow_symlinks)
+    return app
 
 
 def _imported(name: str, directory: str) -> Any:
@@ -55,6 +59,9 @@ def _made(factory: Any) -> Any:
 
 
 def _interface(app: Any) -> str:
+    module = sys.modules.get("aiohttp.web")
+    if module is not None and isinstance(app, module.Application):
+        return "aiohttp"
     if inspect.isclass(app):
         return "asgi2"
     if not callable(app):
@@ -66,7 +73,7 @@ def _interface(app: Any) -> str:
     if parameters == 3:
         return "asgi3"
     if parameters == 2:
-        return "none"
+        return "wsgi"
     return "asgi2" if parameters == 1 else "asgi3"
 
 
@@ -83,7 +90,7 @@ def _parameters(app: Any) -> int:
     )
 
 
-def adapted(app: Any, interface: str) -> Any:
+def adapted(app: Any, interface: str, config: Config) -> Any:
     """`app`, which speaks `interface`, as an ASGI 3 callable."""
     if interface == "asgi3":
         return app
@@ -93,4 +100,10 @@ def adapted(app: Any, interface: str) -> Any:
             await app(scope)(receive, send)
 
         return asgi3
-    raise ConfigError(f"{app!r} is no ASGI application: it takes no (scope, receive, send)")
+    if interface == "wsgi":
+        from .wsgi import WsgiAdapter
+
+        return WsgiAdapter(app, config.wsgi_threads)
+    from .aiohttp_app import AiohttpAdapter
+
+    return AiohttpAdapter(app, config)

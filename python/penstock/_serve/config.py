@@ -37,6 +37,8 @@ class Config(SimpleNamespace):
             raise ConfigError("ssl_keyfile is the key of a certificate: give ssl_certfile too")
         if self.uds is not None and self.fd is not None:
             raise ConfigError("uds and fd exclude each other: a server listens on one of them")
+        if self.access_log_format is not None and self.access_log_json:
+            raise ConfigError("access_log_format and access_log_json exclude each other")
 
 
 def find(name: str, what: str) -> Option:
@@ -59,6 +61,10 @@ def checked(option: Option, value: Any, where: str) -> Any:
 def _checked(option: Option, value: Any, where: str) -> Any:
     if value is None or (option.is_many and isinstance(value, tuple)):
         return value
+    if isinstance(value, list | tuple) and isinstance(option.default, tuple):
+        value = ",".join(map(str, value))
+    elif isinstance(option.default, type(None)) and callable(value):
+        return value  # what it has been made of before
     text = str(value) if isinstance(value, str | int | float | Path) else None
     if text is None:
         raise ConfigError(f"{where}: {value!r} is no value for it: {option.help}")

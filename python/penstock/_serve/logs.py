@@ -11,6 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from .access_log import log_json
 from .config import Config, ConfigError
 
 TRACE = 5  # below DEBUG, as uvicorn has it
@@ -47,7 +48,11 @@ def configure(config: Config) -> None:
         for logger, stream in ((server, sys.stderr), (access, sys.stdout)):
             colours = stream.isatty() if config.use_colors is None else config.use_colors
             handler = logging.StreamHandler(stream)
-            handler.setFormatter(LevelFormatter(colours))
+            has_format = config.access_log_format is not None or config.access_log_json
+            is_plain = logger is access and has_format
+            handler.setFormatter(
+                logging.Formatter("%(message)s") if is_plain else LevelFormatter(colours)
+            )
             logger.handlers[:] = [handler]
             logger.propagate = False
     logging.getLogger("penstock").setLevel(level)
@@ -63,6 +68,14 @@ def _configure_by(path: str) -> None:
             logging.config.fileConfig(path, disable_existing_loggers=False)
     except (OSError, ValueError, TypeError, AttributeError, ImportError, KeyError) as error:
         raise ConfigError(f"log_config: {path} can't be used: {error}") from error
+
+
+def access_logger(config: Config) -> Any:
+    """What logs a request: (scope, status, bytes, seconds), and the response's headers where it has
+    a true `needs_headers`."""
+    if config.access_log_json:
+        return log_json
+    return config.access_log_format or log_access
 
 
 def log_access(scope: dict[str, Any], status: int, sent: int, seconds: float) -> None:

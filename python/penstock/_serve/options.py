@@ -10,6 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .access_log import format_of
+from .proxies import Peers
+from .static import Mount
+
 
 def boolean(text: str) -> bool:
     """A flag as the environment has it."""
@@ -73,6 +77,16 @@ def header(text: str) -> tuple[bytes, bytes]:
     return name.strip().lower().encode("latin-1"), value.strip().encode("latin-1")
 
 
+def peers(text: str) -> tuple[str, ...]:
+    """Addresses and networks, "unix" and "*", with commas between them."""
+    names = tuple(each.strip() for each in text.split(",") if each.strip())
+    Peers(names)
+    return names
+
+
+_LOCAL = ("127.0.0.1", "::1", "unix")
+
+
 @dataclass(frozen=True)
 class Option:
     """One of them. `parse` reads a text, and raises ValueError with what it must be."""
@@ -121,6 +135,7 @@ OPTIONS: list[Option] = [
             "what it speaks",
         ),
         ("lifespan", choice("auto", "on", "off"), "auto", "whether it is told of start and end"),
+        ("wsgi_threads", positive, 10, "threads in which a WSGI application runs"),
         ("root_path", str, "", "path that a proxy in front has taken off"),
         ("env_file", str, None, "file of NAME=value lines for the environment"),
     ),
@@ -129,6 +144,30 @@ OPTIONS: list[Option] = [
         ("server_header", boolean, True, "send `server: penstock`"),
         ("date_header", boolean, True, "send `date`"),
         ("header", header, (), "a header for each response, 'Name: value'", True),
+    ),
+    *_group(
+        "Proxies in front",
+        ("proxy_headers", boolean, True, "believe their X-Forwarded-For and X-Forwarded-Proto"),
+        ("forwarded_header", boolean, False, "believe their Forwarded (RFC 7239) instead of these"),
+        (
+            "forwarded_allow_ips",
+            peers,
+            _LOCAL,
+            "whom: addresses and networks with commas between, unix for Unix sockets, * for all",
+        ),
+        ("proxy_protocol", boolean, False, "connections begin with the PROXY protocol, v1 or v2"),
+        ("proxy_protocol_allow_ips", peers, _LOCAL, "whose; others are closed"),
+    ),
+    *_group(
+        "Files",
+        (
+            "static",
+            Mount.parse,
+            (),
+            "PREFIX=DIR: files of the directory, for paths that begin so",
+            True,
+        ),
+        ("static_follow_symlinks", boolean, False, "also those that leave their directory"),
     ),
     *_group(
         "TLS",
@@ -183,6 +222,13 @@ OPTIONS: list[Option] = [
         ),
         ("log_config", str, None, "file for logging.config: .json, .toml, else .ini"),
         ("access_log", boolean, True, "log each request"),
+        (
+            "access_log_format",
+            format_of,
+            None,
+            "the line of a request, with atoms as gunicorn's, %(h)s, or Apache's, %h",
+        ),
+        ("access_log_json", boolean, False, "the line of a request is a JSON object"),
         ("use_colors", boolean, None, "colours in logs; where they go to a terminal"),
     ),
 ]

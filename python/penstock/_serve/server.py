@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -17,6 +18,8 @@ from penstock.loop import Loop
 from . import application, files, logs, tls
 from .config import Config, ConfigError
 from .lifespan import Lifespan
+from .proxies import Peers, ProxyHeaders
+from .proxy_protocol import Front
 
 _TICK = 0.5  # seconds between looks at the deadlines
 _POLL = 0.05  # seconds between looks at what is still under way
@@ -155,15 +158,16 @@ class Server:
         context = tls.ssl_context(config)
         app = application.load(self._app, config)
         self.sockets = list(sockets) if sockets is not None else listen(config)
-        lifespan = Lifespan(app, config.lifespan)
+        # aiohttp speaks HTTP itself, and has a lifespan of its own.
+        speaks_http = hasattr(app, "check_deadlines")
+        lifespan = app if speaks_http else Lifespan(app, config.lifespan)
         try:
             await lifespan.startup()
-            native = _core.HttpServer(loop, app, self._options(lifespan.state))
+            native = app
+            if not speaks_http:
+                native = _core.HttpServer(loop, app, self._options(lifespan.state))
             self._native = native
-            acceptors = [
-                await loop.create_server(native, sock=each, backlog=config.backlog, ssl=context)
-                for each in self.sockets
-            ]
+            acceptors = await self._accept(loop, native, context)
             for each in self.sockets:
                 logs.server.info("penstock serves on %s", _location(each, config))
             if started is not None and not started.done():
@@ -178,6 +182,26 @@ class Server:
             for each in self.sockets:
                 each.close()
             await lifespan.shutdown()
+
+    async def _accept(self, loop: Loop, native: Any, context: ssl.SSLContext | None) -> list[Any]:
+        """What accepts on the sockets: close() lets it end."""
+        config = self.config
+        if not config.proxy_protocol:
+            return [
+                await loop.create_server(native, sock=each, backlog=config.backlog, ssl=context)
+                for each in self.sockets
+            ]
+        front = Front(
+            loop,
+            native,
+            Peers(config.proxy_protocol_allow_ips),
+            context=context,
+            backlog=config.backlog,
+            timeout=config.timeout_head,
+        )
+        for each in self.sockets:
+            front.listen(each)
+        return [front]
 
     async def _wait(self, native: _core.HttpServer) -> None:
         most = self.config.limit_max_requests
@@ -215,6 +239,10 @@ class Server:
     def _options(self, state: dict[str, Any] | None) -> dict[str, Any]:
         config = self.config
         logs_access = config.access_log and logs.access.isEnabledFor(20)
+        log_access = logs.access_logger(config) if logs_access else None
+        forwarded = None
+        if config.proxy_headers:
+            forwarded = ProxyHeaders(config.forwarded_allow_ips, standard=config.forwarded_header)
         return {
             **vars(config),
             "limit_connections": config.limit_concurrency,
@@ -230,7 +258,9 @@ class Server:
                 "http.response.pathsend": {},
                 "http.response.zerocopysend": {},
             },
-            "log_access": logs.log_access if logs_access else None,
+            "log_access": log_access,
+            "forwarded": forwarded,
+            "log_headers": getattr(log_access, "needs_headers", False),
             "log_error": logs.log_error,
         }
 

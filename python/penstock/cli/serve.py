@@ -90,7 +90,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add(group: Any, option: Option) -> None:
-    shown = f" [{option.default}]" if option.default not in (None, "", (), False, True) else ""
+    default = option.default
+    if isinstance(default, tuple):
+        default = ",".join(default)
+    shown = f" [{default}]" if default not in (None, "", False, True) else ""
     text = option.help.replace("%", "%%") + shown
     if option.is_flag:
         group.add_argument(
