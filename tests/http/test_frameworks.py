@@ -1,0 +1,471 @@
+"""Frameworks as they are, asked by other people's clients."""
+
+import asyncio
+import json
+import logging
+import shutil
+import signal
+import subprocess
+import threading
+
+import pytest
+
+from .served import served, served_by_command
+
+httpx = pytest.importorskip("httpx")
+
+BIG = b"x" * 1_000_000
+
+
+def curl(url, *words):
+    if shutil.which("curl") is None:
+        pytest.skip("there is no curl")
+    done = subprocess.run(["curl", "-sS", *words, url], capture_output=True, check=True, timeout=60)
+    return done.stdout
+
+
+def check(server, client):
+    """What each of the applications below answers."""
+    stream = b"".join(lines())
+    answer = client.get("/items/caf\u00e9?a=1&a=2")
+    assert answer.status_code == 200
+    assert answer.json() == {"name": "caf\u00e9", "a": ["1", "2"]}
+    assert client.post("/echo", content=BIG).content == BIG
+    assert client.post("/echo", content=(BIG[:1000] for _ in range(3))).content == BIG[:3000]
+    assert client.get("/stream").content == stream
+    assert client.get("/nowhere").status_code == 404
+    assert client.get("/fail").status_code == 500
+    assert client.head("/items/x").content == b""
+    assert curl(f"{server.url}/stream") == stream
+    assert curl(f"{server.url}/echo", "--data-binary", "@-", "-H", "Expect: 100-continue") == b""
+    assert json.loads(curl(f"{server.url}/items/x", "--http1.0"))["name"] == "x"
+
+
+def checked(app, **options):
+    with served(app, **options) as server, httpx.Client(base_url=server.url) as client:
+        check(server, client)
+        asyncio.run(check_by_aiohttp(server.url))
+
+
+async def check_by_aiohttp(url):
+    aiohttp = pytest.importorskip("aiohttp")
+    async with aiohttp.ClientSession(url) as session:
+
+        async def ask(number):
+            async with session.get(f"/items/{number}") as response:
+                assert (await response.json())["name"] == str(number)
+
+        await asyncio.gather(*(ask(number) for number in range(50)))
+        async with session.post("/echo", data=BIG) as response:
+            assert await response.read() == BIG
+
+
+def lines():
+    for number in range(1000):
+        yield b"%d\n" % number
+
+
+def starlette_app():
+    pytest.importorskip("starlette")
+    from starlette.applications import Starlette
+    from starlette.background import BackgroundTask
+    from starlette.middleware import Middleware
+    from starlette.middleware.base import BaseHTTPMiddleware
+    from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+    from starlette.routing import Route
+
+    async def item(request):
+        name = request.path_params["name"]
+        return JSONResponse({"name": name, "a": request.query_params.getlist("a")})
+
+    async def echo(request):
+        return Response(b"".join([piece async for piece in request.stream()]))
+
+    async def stream(request):
+        async def pieces():
+            for line in lines():
+                yield line
+
+        return StreamingResponse(pieces())
+
+    async def fail(request):
+        raise KeyError("fail")
+
+    done = threading.Event()
+
+    async def background(request):
+        return PlainTextResponse("first", background=BackgroundTask(done.set))
+
+    class Marking(BaseHTTPMiddleware):
+        async def dispatch(self, request, call_next):
+            response = await call_next(request)
+            response.headers["x-marked"] = "yes"
+            return response
+
+    app = Starlette(
+        routes=[
+            Route("/items/{name}", item),
+            Route("/echo", echo, methods=["POST"]),
+            Route("/stream", stream),
+            Route("/fail", fail),
+            Route("/background", background),
+        ],
+        middleware=[Middleware(Marking)],
+    )
+    app.state.done = done
+    return app
+
+
+def test_starlette():
+    checked(starlette_app())
+
+
+def test_starlettes_background_tasks_and_middleware():
+    app = starlette_app()
+    with served(app) as server:
+        answer = httpx.get(f"{server.url}/background")
+        assert answer.text == "first"
+        assert answer.headers["x-marked"] == "yes"
+        assert app.state.done.wait(20)
+
+
+def test_starlettes_files(tmp_path):
+    pytest.importorskip("starlette")
+    from starlette.applications import Starlette
+    from starlette.responses import FileResponse
+    from starlette.routing import Route
+
+    (tmp_path / "file.bin").write_bytes(BIG)
+
+    async def file(request):
+        return FileResponse(tmp_path / "file.bin")
+
+    with served(Starlette(routes=[Route("/", file)])) as server:
+        assert httpx.get(server.url).content == BIG
+        part = httpx.get(server.url, headers={"range": "bytes=10-19"})
+        assert (part.status_code, part.content) == (206, BIG[10:20])
+
+
+def test_a_stream_hears_that_its_client_has_gone():
+    pytest.importorskip("starlette")
+    from starlette.applications import Starlette
+    from starlette.responses import StreamingResponse
+    from starlette.routing import Route
+
+    ended = threading.Event()
+
+    async def endless(request):
+        async def pieces():
+            try:
+                while True:
+                    yield b"more"
+                    await asyncio.sleep(0.001)
+            finally:
+                ended.set()
+
+        return StreamingResponse(pieces())
+
+    with served(Starlette(routes=[Route("/", endless)])) as server:
+        with server.connect() as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert sock.recv(1000)
+        assert ended.wait(20)
+
+
+def test_fastapi():
+    fastapi = pytest.importorskip("fastapi")
+    from contextlib import asynccontextmanager
+
+    seen = []
+
+    @asynccontextmanager
+    async def lifespan(app):
+        seen.append("start")
+        yield {"kept": "state"}
+        seen.append("end")
+
+    app = fastapi.FastAPI(lifespan=lifespan)
+
+    async def given(request: fastapi.Request):
+        assert request.state.kept == "state"
+        yield
+
+    @app.get("/items/{name}", dependencies=[fastapi.Depends(given)])
+    @app.head("/items/{name}")
+    async def item(name: str, a: list[str] = fastapi.Query(default=[])):  # noqa: B008
+        return {"name": name, "a": a}
+
+    @app.post("/echo")
+    async def echo(request: fastapi.Request):
+        return fastapi.Response(await request.body())
+
+    @app.get("/stream")
+    def stream():
+        return fastapi.responses.StreamingResponse(lines())
+
+    @app.get("/fail")
+    def fail():
+        raise KeyError("fail")
+
+    checked(app, lifespan="on")
+    assert seen == ["start", "end"]
+
+
+def test_quart():
+    quart = pytest.importorskip("quart")
+    app = quart.Quart(__name__)
+
+    @app.route("/items/<name>")
+    async def item(name):
+        return {"name": name, "a": quart.request.args.getlist("a")}
+
+    @app.post("/echo")
+    async def echo():
+        return quart.Response(await quart.request.get_data())
+
+    @app.route("/stream")
+    async def stream():
+        async def pieces():
+            for line in lines():
+                yield line
+
+        return pieces()
+
+    @app.route("/fail")
+    async def fail():
+        raise KeyError("fail")
+
+    checked(app)
+
+
+def test_litestar():
+    litestar = pytest.importorskip("litestar")
+    from litestar.response import Stream
+
+    @litestar.route("/items/{name:str}", http_method=["GET", "HEAD"])
+    async def item(request: litestar.Request, name: str) -> dict:
+        return {"name": name, "a": request.query_params.getall("a", [])}
+
+    @litestar.post("/echo", status_code=200, media_type="application/octet-stream")
+    async def echo(request: litestar.Request) -> bytes:
+        return await request.body()
+
+    @litestar.get("/stream")
+    async def stream() -> Stream:
+        return Stream(lines())
+
+    @litestar.get("/fail")
+    async def fail() -> None:
+        raise KeyError("fail")
+
+    checked(litestar.Litestar([item, echo, stream, fail]))
+
+
+DJANGO = """
+import os
+from django.conf import settings
+from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
+from django.urls import path
+
+settings.configure(
+    SECRET_KEY="x", ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], MIDDLEWARE=[],
+    DATA_UPLOAD_MAX_MEMORY_SIZE=None, LOGGING_CONFIG=None,
+)
+
+def item(request, name):
+    return JsonResponse({"name": name, "a": request.GET.getlist("a")})
+
+def echo(request):
+    return HttpResponse(request.body)
+
+def stream(request):
+    return StreamingHttpResponse(b"%d\\n" % number for number in range(1000))
+
+def fail(request):
+    raise KeyError("fail")
+
+urlpatterns = [path("items/<name>", item), path("echo", echo), path("stream", stream),
+               path("fail", fail)]
+
+import django
+django.setup()
+if os.environ["SPEAKS"] == "asgi":
+    from django.core.asgi import get_asgi_application as get_application
+else:
+    from django.core.wsgi import get_wsgi_application as get_application
+app = get_application()
+"""
+
+
+@pytest.mark.parametrize("interface", ["asgi", "wsgi"])
+def test_django(interface, tmp_path):
+    pytest.importorskip("django")
+    (tmp_path / "site_of_django.py").write_text(DJANGO)
+    words = ("site_of_django:app", "--log-level", "critical")
+    with served_by_command(*words, directory=tmp_path, SPEAKS=interface) as (_, port):
+
+        class Place:
+            url = f"http://127.0.0.1:{port}"
+
+        with httpx.Client(base_url=Place.url) as client:
+            check(Place, client)
+        asyncio.run(check_by_aiohttp(Place.url))
+
+
+class TestAiohttp:
+    @pytest.fixture
+    def web(self):
+        pytest.importorskip("aiohttp")
+        from aiohttp import web
+
+        return web
+
+    @pytest.fixture
+    def app(self, web):
+        async def item(request):
+            name = request.match_info["name"]
+            return web.json_response({"name": name, "a": request.query.getall("a", [])})
+
+        async def echo(request):
+            return web.Response(body=await request.read())
+
+        async def stream(request):
+            response = web.StreamResponse()
+            await response.prepare(request)
+            for line in lines():
+                await response.write(line)
+            return response
+
+        async def fail(request):
+            raise KeyError("fail")
+
+        async def who(request):
+            return web.Response(text=f"{request.remote} {request.scheme}")
+
+        async def socket(request):
+            ws = web.WebSocketResponse()
+            await ws.prepare(request)
+            request.app["sockets"].append(ws)
+            async for message in ws:
+                await ws.send_str(message.data.upper())
+            return ws
+
+        async def slow(request):
+            request.app["entered"].set()
+            await asyncio.sleep(request.app["delay"])
+            return web.Response(text="slow")
+
+        app = web.Application(client_max_size=10_000_000)
+        app["sockets"] = []
+        app["entered"] = threading.Event()
+        app["delay"] = 0.2
+        app["seen"] = []
+        app.router.add_get("/items/{name}", item)
+        app.router.add_post("/echo", echo)
+        app.router.add_get("/stream", stream)
+        app.router.add_get("/fail", fail)
+        app.router.add_get("/who", who)
+        app.router.add_get("/socket", socket)
+        app.router.add_get("/slow", slow)
+
+        async def starts(app):
+            app["seen"].append("start")
+            yield
+            app["seen"].append("end")
+
+        async def closes(app):
+            app["seen"].append("shutdown")
+            for ws in app["sockets"]:
+                await ws.close(code=1001)
+
+        app.cleanup_ctx.append(starts)
+        app.on_shutdown.append(closes)
+        return app
+
+    def test_as_it_is(self, app):
+        checked(app)
+        assert app["seen"] == ["start", "shutdown", "end"]
+
+    def test_a_request_under_way_is_finished(self, app):
+        answers = []
+        with served(app) as server:
+            ask = threading.Thread(
+                target=lambda: answers.append(httpx.get(f"{server.url}/slow").text)
+            )
+            ask.start()
+            assert app["entered"].wait(20)
+        ask.join()
+        assert answers == ["slow"]
+
+    def test_but_not_for_ever(self, app):
+        app["delay"] = 1000
+        with served(app, timeout_graceful_shutdown=0.1) as server:
+            sock = server.connect()
+            sock.sendall(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert app["entered"].wait(20)
+        assert sock.recv(1000) == b""
+        sock.close()
+        assert app["seen"][-1] == "end"
+
+    def test_a_websocket_is_closed_by_the_application(self, app):
+        aiohttp = pytest.importorskip("aiohttp")
+
+        async def talk(server):
+            async with aiohttp.ClientSession() as session:
+                async with session.ws_connect(f"{server.url}/socket") as ws:
+                    await ws.send_str("hello")
+                    assert (await ws.receive()).data == "HELLO"
+                    server.loop.call_soon_threadsafe(server.server.stop)
+                    message = await ws.receive()
+                    assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1001)
+
+        with served(app) as server:
+            asyncio.run(talk(server))
+
+    def test_proxies_headers(self, app):
+        with served(app) as server:
+            headers = {"X-Forwarded-For": "6.6.6.6, 1.2.3.4", "X-Forwarded-Proto": "https"}
+            assert httpx.get(f"{server.url}/who", headers=headers).text == "1.2.3.4 https"
+            assert httpx.get(f"{server.url}/who").text == "127.0.0.1 http"
+
+    def test_headers_of_who_is_no_proxy(self, app):
+        headers = {"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Proto": "https"}
+        with served(app, forwarded_allow_ips="10.0.0.1") as server:
+            assert httpx.get(f"{server.url}/who", headers=headers).text == "127.0.0.1 http"
+
+    def test_the_proxy_protocol(self, app):
+        with served(app, proxy_protocol=True) as server:
+            answer = server.exchange(
+                b"PROXY TCP4 1.2.3.4 5.6.7.8 567 443\r\n"
+                b"GET /who HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+            )
+            assert answer.endswith(b"1.2.3.4 http")
+
+    def test_access_log_and_headers(self, app, caplog):
+        caplog.set_level(logging.INFO, "penstock.access")
+        text = '%(h)s "%(r)s" %(s)s %({x-a}o)s'
+        with served(app, access_log_format=text, header="X-A: b", server_header=False) as server:
+            answer = httpx.get(f"{server.url}/items/a?b=c")
+            assert answer.headers["x-a"] == "b"
+            assert "server" not in answer.headers
+        messages = [each.getMessage() for each in caplog.records if each.name == "penstock.access"]
+        assert messages == ['127.0.0.1 "GET /items/a?b=c HTTP/1.1" 200 b']
+
+    def test_surplus_connections(self, app):
+        with served(app, limit_concurrency=1) as server, server.connect() as first:
+            first.sendall(b"GET /items/a HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert first.recv(1000).startswith(b"HTTP/1.1 200")
+            request = b"GET /items/a HTTP/1.1\r\nHost: a\r\n\r\n"
+            assert server.exchange(request).startswith(b"HTTP/1.1 503 ")
+
+    def test_on_the_command_line(self, tmp_path):
+        pytest.importorskip("aiohttp")
+        (tmp_path / "an_aiohttp_app.py").write_text(
+            "from aiohttp import web\n"
+            "async def hello(request):\n    return web.Response(text='hello')\n"
+            "app = web.Application()\napp.router.add_get('/', hello)\n"
+        )
+        with served_by_command("an_aiohttp_app:app", directory=tmp_path) as (process, port):
+            assert curl(f"http://127.0.0.1:{port}/") == b"hello"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == -signal.SIGTERM
