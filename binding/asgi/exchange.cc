@@ -45,6 +45,18 @@ PyObject* exception_of(State* state, BaseFuture* task) noexcept {
     return Py_XNewRef(task->exception);
 }
 
+// Whether the application has ended by what send() has told it, or by an exception of its own that
+// was raised as it heard of it: Starlette has one.
+bool is_of_send(PyObject* exception) noexcept {
+    constexpr int kFarthest = 16;
+    Ref<> each = Ref<>::borrow(exception);
+    for (int i = 0; i < kFarthest && each; ++i) {
+        if (PyErr_GivenExceptionMatches(each.get(), PyExc_OSError)) return true;
+        each = Ref<>::steal(PyException_GetContext(each.get()));
+    }
+    return false;
+}
+
 void application_done(Exchange* exchange, PyObject* task) noexcept {
     Ref<Exchange> held = Ref<Exchange>::borrow(exchange);
     Ref<> held_task = Ref<>::borrow(task);
@@ -55,7 +67,7 @@ void application_done(Exchange* exchange, PyObject* task) noexcept {
     if (exception != nullptr) {
         // Whom the client has left or the server has stopped may end as it likes.
         bool is_stopped = as_base(task)->state == kCancelled && exchange->connection == nullptr;
-        bool is_told = exchange->is_gone && PyErr_GivenExceptionMatches(exception, PyExc_OSError);
+        bool is_told = exchange->is_gone && is_of_send(exception);
         if (is_stopped || is_told) return Py_DECREF(exception);
         application_failed(exchange, "Exception in ASGI application", exception, task);
     } else if (exchange->connection == nullptr || exchange->is_gone) {
