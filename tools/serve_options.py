@@ -18,6 +18,8 @@ def default(option: Option) -> str:
     value = option.default
     if value is None or value == "" or value == ():
         return ""
+    if isinstance(value, tuple):
+        return ",".join(value)
     if option.parse is boolean:
         return "on" if value else "off"
     if option.parse is size:
