@@ -56,14 +56,15 @@ def headers(folder: Path) -> Path:
     """A folder for zig, which does not see /usr/include: Debian's pyconfig.h wants another there.
 
     That is x86_64-linux-gnu/python3.11/pyconfig.h. The C library's beside it must stay unseen.
-    liburing's, which is linked statically and asks for no symbol of a later glibc, are shown too.
+    zlib's and liburing's, which are linked statically and ask for no symbol of a later glibc, are
+    shown too.
     """
     own = Path(sysconfig.get_path("include"))
     architecture = sysconfig.get_config_var("MULTIARCH") or ""
     seen = folder / "include" / architecture / own.name
     seen.parent.mkdir(parents=True)
     seen.symlink_to(own.parent / architecture / own.name)
-    for name in ("liburing.h", "liburing"):
+    for name in ("liburing.h", "liburing", "zlib.h", "zconf.h"):
         if (found := Path("/usr/include") / name).exists():
             (folder / "include" / name).symlink_to(found)
     return folder / "include"
@@ -81,7 +82,9 @@ def build(folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "wheel", "--disable-pip-version-check", "--quiet"]
     command += ["--no-build-isolation", "--no-deps", f"--wheel-dir={folder}"]
     command += [f"--config-settings=build-dir={folder}/{{wheel_tag}}"]
-    command += [f"--config-settings=cmake.define.PENSTOCK_LIBURING_INCLUDE={seen}", str(ROOT)]
+    for library in ("LIBURING", "ZLIB"):
+        command.append(f"--config-settings=cmake.define.PENSTOCK_{library}_INCLUDE={seen}")
+    command.append(str(ROOT))
     subprocess.run(command, check=True, env=env)
     [wheel] = folder.glob("*.whl")
     return wheel

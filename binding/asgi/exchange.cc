@@ -4,6 +4,7 @@
 
 #include "asgi/scope.h"
 #include "asgi/text.h"
+#include "asgi/websocket.h"
 #include "futures/future.h"
 #include "futures/task.h"
 #include "py/types.h"
@@ -57,6 +58,16 @@ bool is_of_send(PyObject* exception) noexcept {
     return false;
 }
 
+// Of a websocket that was accepted: the client is told, unless it has been already.
+void websocket_application_done(Exchange* exchange, PyObject* exception, PyObject* task) noexcept {
+    std::uint16_t code =
+        exception != nullptr ? websocket::kInternalError : websocket::kNormalClosure;
+    if (exception != nullptr)
+        log_http_error(exchange->server, "Exception in ASGI application", exception, task,
+                       exchange->scope);
+    close_websocket(exchange, code, {});
+}
+
 void application_done(Exchange* exchange, PyObject* task) noexcept {
     Ref<Exchange> held = Ref<Exchange>::borrow(exchange);
     Ref<> held_task = Ref<>::borrow(task);
@@ -69,6 +80,10 @@ void application_done(Exchange* exchange, PyObject* task) noexcept {
         bool is_stopped = as_base(task)->state == kCancelled && exchange->connection == nullptr;
         bool is_told = exchange->is_gone && is_of_send(exception);
         if (is_stopped || is_told) return Py_DECREF(exception);
+    }
+    if (exchange->phase == ResponsePhase::kUpgraded)
+        return websocket_application_done(exchange, exception, task);
+    if (exception != nullptr) {
         application_failed(exchange, "Exception in ASGI application", exception, task);
     } else if (exchange->connection == nullptr || exchange->is_gone) {
         return;
@@ -254,6 +269,7 @@ void dealloc(PyObject* self) {
     PyObject_GC_UnTrack(self);
     Exchange* exchange = as_exchange(self);
     clear(self);
+    delete std::exchange(exchange->websocket, nullptr);
     Py_CLEAR(exchange->body);
     delete std::exchange(exchange->more_body, nullptr);
     Py_CLEAR(exchange->server);

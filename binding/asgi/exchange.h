@@ -13,15 +13,19 @@
 #include "asgi/http_connection.h"
 #include "futures/layout.h"
 #include "py/python.h"
+#include "py/ref.h"
 #include "sync/coroutine.h"
 
 namespace penstock::py {
+
+struct WebSocket;
 
 enum class ResponsePhase : std::uint8_t {
     kNone,
     kStarted,   // the head stands in the output, without its end
     kBody,      // the head is complete
     kTrailers,  // the body is over, trailers are to come
+    kUpgraded,  // it was a 101: a websocket's messages follow
     kDone,
 };
 
@@ -36,6 +40,7 @@ struct Exchange {
     PyObject* task;          // the application's, while it runs
     PyObject* body;          // bytes that have come and are not received yet, or nullptr
     std::string* more_body;  // what has come behind that; or nullptr
+    WebSocket* websocket;    // that the request asked for, or nullptr
     PyObject* waiting;       // a list of parked coroutines and of futures, or nullptr
     std::size_t head_begin;  // where in the output the head stands that is not complete yet
     std::uint64_t promised;  // the response's Content-Length
@@ -87,10 +92,17 @@ bool end_file(Exchange* exchange, bool is_sent, bool is_last) noexcept;
 // Whether `type` is that of a message with a file, in a response that has begun.
 enum class FileMessage : std::uint8_t { kNone, kPath, kFile };
 FileMessage file_message(Exchange* exchange, PyObject* message) noexcept;
+// The same for a message of that type, whatever its own is. May throw std::bad_alloc.
+bool act_on(Exchange* exchange, PyObject* message, PyObject* type);
 // A response of our own, where none was started: text/plain.
 bool answer(Exchange* exchange, int status, const char* text) noexcept;
 // The same without an exchange.
 void append_refusal(std::string& output, HttpServer* server, int status, const char* text);
+// "server:" and what the operator adds, and the date. Throws std::bad_alloc.
+void append_own_lines(HttpServer* server, std::string& output, bool has_date, bool has_server);
+// A (name, value), checked; what it returns keeps both. Empty with an exception set.
+Ref<> read_field(PyObject* pair, std::string_view& name, std::string_view& value) noexcept;
+void log_access(Exchange* exchange) noexcept;
 
 bool add_exchange_types(PyObject* module, State* state);
 

@@ -4,6 +4,7 @@
 
 #include "asgi/exchange.h"
 #include "asgi/text.h"
+#include "asgi/websocket.h"
 #include "py/types.h"
 #include "reactor/reactor.h"
 #include "transport/socket_transport.h"
@@ -42,6 +43,8 @@ bool is_closing(const HttpConnection* connection) noexcept {
     return connection->transport == nullptr || connection->phase == HttpPhase::kLingering;
 }
 
+}  // namespace
+
 bool pause_reading(HttpConnection* connection) noexcept {
     if (connection->is_read_paused) return true;
     connection->is_read_paused = true;
@@ -53,6 +56,8 @@ bool resume_reading(HttpConnection* connection) noexcept {
     connection->is_read_paused = false;
     return call_transport(connection, "resume_reading");
 }
+
+namespace {
 
 // A client that still sends when we close may never see what was answered: the kernel resets the
 // connection. So our half is closed, and the rest of its is thrown away for a while.
@@ -94,12 +99,14 @@ void refuse(HttpConnection* connection, int status, const char* reason) noexcept
     abort_connection(connection);
 }
 
-bool begin_request(HttpConnection* connection) noexcept {
+bool begin_request(HttpConnection* connection, const websocket::Handshake* handshake) noexcept {
     const http1::Request& request = connection->parser().request();
     ++connection->server->service->requests;
     connection->begun = turn_time(connection);
     connection->body_bytes = 0;
-    connection->exchange = new_exchange(connection, request);
+    connection->exchange = handshake != nullptr
+                               ? new_websocket_exchange(connection, request, *handshake)
+                               : new_exchange(connection, request);
     enter(connection, HttpPhase::kBody);
     return connection->exchange != nullptr;
 }
@@ -150,13 +157,20 @@ bool step(HttpConnection* connection, Ref<Exchange>& unstarted) {
                 enter(connection, HttpPhase::kHead);
             return false;
         }
-        case http1::Event::kHead:
-            if (!begin_request(connection)) {
+        case http1::Event::kHead: {
+            std::optional<websocket::Handshake> handshake;
+            if (asks_for_websocket(connection->parser().request())) {
+                handshake = handshake_of(connection->parser().request());
+                auto [status, reason] = handshake->verdict();
+                if (status != 0) return refuse(connection, status, reason), false;
+            }
+            if (!begin_request(connection, handshake ? &*handshake : nullptr)) {
                 PyErr_WriteUnraisable(object(connection));
                 return abort_connection(connection), false;
             }
             unstarted = Ref<Exchange>::borrow(connection->exchange);
             return true;
+        }
         case http1::Event::kData:
             if (take_data(connection))
                 return !connection->closes || connection->exchange != nullptr;
@@ -336,6 +350,11 @@ void abort_connection(HttpConnection* connection) noexcept {
     call_transport(connection, "abort");
 }
 
+void become_websocket(HttpConnection* connection) noexcept {
+    enter(connection, HttpPhase::kWebSocket);
+    connection->parser() = http1::RequestParser(connection->server->service->limits);
+}
+
 bool resume_body(HttpConnection* connection) noexcept {
     if (!connection->is_read_paused || must_wait(connection)) return true;
     connection->since = turn_time(connection);
@@ -399,6 +418,11 @@ void check_deadlines(HttpConnection* connection, TimePoint now) noexcept {
             if (is_slow) return time_out("request body too slow");
             break;
         }
+        case HttpPhase::kWebSocket:
+            check_websocket(connection->exchange, now);
+            if (connection->is_write_paused && is_over(connection->since, deadlines.write))
+                abort_connection(connection);
+            return;
         case HttpPhase::kAnswering: break;
     }
     if (connection->is_write_paused && is_over(connection->since, deadlines.write))
@@ -430,6 +454,7 @@ bool HttpLink::on_bytes(std::span<const std::byte> bytes) noexcept {
         // Of a client that may send more of a body that nobody reads.
         return true;
     }
+    if (self->phase == HttpPhase::kWebSocket) return feed_websocket(self->exchange, bytes);
     try {
         self->parser().feed(bytes);
         if (self->is_pumping || must_wait(self)) {
@@ -452,7 +477,7 @@ int HttpLink::on_eof() noexcept {
     if (is_closing(self) || self->is_tls) return 0;
     if (Exchange* exchange = self->exchange; exchange != nullptr) {
         // It may have shut down one direction only, and wait for the response; or it is gone.
-        bool can_answer = exchange->is_body_complete;
+        bool can_answer = exchange->is_body_complete && exchange->websocket == nullptr;
         if (!can_answer) lose_client(exchange);
         wake_waiting(exchange);
         return can_answer ? 1 : 0;
@@ -469,7 +494,10 @@ bool HttpLink::on_pause_writing() noexcept {
 bool HttpLink::on_resume_writing() noexcept {
     connection()->is_write_paused = false;
     connection()->since = turn_time(connection());
-    if (connection()->exchange != nullptr) wake_waiting(connection()->exchange);
+    if (Exchange* exchange = connection()->exchange; exchange != nullptr) {
+        if (exchange->websocket != nullptr) websocket_writable(exchange);
+        wake_waiting(exchange);
+    }
     return true;
 }
 

@@ -34,6 +34,7 @@ enum class HttpPhase : std::uint8_t {
     kBody,       // of a request
     kAnswering,  // the request is there, the response is not
     kIdle,       // between requests
+    kWebSocket,  // it is one
     kLingering,  // it has been refused: what still comes is thrown away
 };
 
@@ -89,6 +90,11 @@ void response_done(HttpConnection* connection) noexcept;
 // Nothing that makes sense can follow on this connection: what was written leaves, and it closes.
 void close_connection(HttpConnection* connection) noexcept;
 void abort_connection(HttpConnection* connection) noexcept;
+// The request was answered by a 101: what follows is its websocket's.
+void become_websocket(HttpConnection* connection) noexcept;
+// False with an exception told.
+bool pause_reading(HttpConnection* connection) noexcept;
+bool resume_reading(HttpConnection* connection) noexcept;
 // The client may send more of its body.
 bool resume_body(HttpConnection* connection) noexcept;
 

@@ -6,6 +6,7 @@
 #include "asgi/http_connection.h"
 #include "asgi/scope.h"
 #include "asgi/text.h"
+#include "asgi/websocket.h"
 #include "py/types.h"
 
 namespace penstock::py {
@@ -126,6 +127,18 @@ bool read_options(HttpService* service, PyObject* options) noexcept {
            read_flag(options, "date_header", service->has_date);
 }
 
+bool read_websocket_options(WebSocketSettings& settings, PyObject* options) noexcept {
+    websocket::Limits& limits = settings.limits;
+    return read_number(options, "ws_max_size", limits.message_bytes) &&
+           read_number(options, "ws_max_queue", settings.most_queued) &&
+           read_number(options, "limit_ws_fragments", limits.free_fragments) &&
+           read_number(options, "limit_ws_inflation", limits.inflation) &&
+           read_duration(options, "ws_ping_interval", settings.ping_interval) &&
+           read_duration(options, "ws_ping_timeout", settings.ping_timeout) &&
+           read_duration(options, "ws_close_timeout", settings.close_timeout) &&
+           read_flag(options, "ws_per_message_deflate", settings.deflates);
+}
+
 // The lines that each response gets: [(name, value), …] in bytes, and the name of the server in
 // bytes, or None.
 bool read_headers(HttpService* service, PyObject* options) noexcept {
@@ -179,11 +192,20 @@ PyObject* check_all_deadlines(PyObject* self, PyObject*) {
     Py_RETURN_NONE;
 }
 
-PyObject* drain(PyObject* self, PyObject*) {
+// drain(restarts=False)
+PyObject* drain(PyObject* self, PyObject* args, PyObject* keywords) {
+    static const char* kNames[] = {"restarts", nullptr};
+    int restarts = 0;
+    if (PyArg_ParseTupleAndKeywords(args, keywords, "|p", const_cast<char**>(kNames), &restarts) ==
+        0)
+        return nullptr;
     HttpServer* server = as_http_server(self);
     server->service->is_draining = true;
-    for_each_connection(server, [](HttpConnection* connection) {
-        if (connection->exchange != nullptr) {
+    std::uint16_t code = restarts != 0 ? websocket::kServiceRestart : websocket::kGoingAway;
+    for_each_connection(server, [code](HttpConnection* connection) {
+        if (connection->phase == HttpPhase::kWebSocket && connection->exchange != nullptr) {
+            leave_websocket(connection->exchange, code);
+        } else if (connection->exchange != nullptr) {
             connection->exchange->keeps_alive = false;
         } else if (connection->phase == HttpPhase::kIdle ||
                    !connection->parser().is_amid_request()) {
@@ -258,6 +280,7 @@ PyObject* new_server(PyTypeObject* type, PyObject* args, PyObject*) {
         server->*field = Py_NewRef(value);
     }
     bool done = server->service->names.fill() && read_options(server->service, options) &&
+                read_websocket_options(server->service->websockets, options) &&
                 read_headers(server->service, options) && make_templates(server);
     return done ? made.release() : nullptr;
 }
@@ -302,8 +325,11 @@ PyMethodDef methods[] = {
     {"check_deadlines", check_all_deadlines, METH_NOARGS,
      "check_deadlines($self)\n--\n\nEnd what has taken too long; to be called about once a "
      "second."},
-    {"drain", drain, METH_NOARGS,
-     "drain($self)\n--\n\nClose idle connections now and the others after their response."},
+    {"drain", method(drain), METH_VARARGS | METH_KEYWORDS,
+     "drain($self, restarts=False)\n--\n\n"
+     "Close idle connections now and the others after their response; WebSockets with 1001, or "
+     "with\n"
+     "1012 where another server takes over."},
     {"abort", abort_all, METH_NOARGS,
      "abort($self)\n--\n\nClose all connections at once and cancel what is under way."},
     {nullptr, nullptr, 0, nullptr}};

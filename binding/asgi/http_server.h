@@ -13,6 +13,7 @@
 
 #include "asgi/field_cache.h"
 #include "asgi/names.h"
+#include "asgi/websocket_settings.h"
 #include "base/clock.h"
 #include "http1/limits.h"
 #include "http1/response.h"
@@ -78,6 +79,7 @@ struct HttpService {
     http1::DateLine date;
     http1::Limits limits;
     Deadlines deadlines{};
+    WebSocketSettings websockets;
     std::string server_line;                   // "server: …\r\n", or nothing
     std::string head_lines;                    // what else the operator wants in each response
     std::size_t most_connections = 0;          // 0: no bound; above: 503

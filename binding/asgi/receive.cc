@@ -1,6 +1,7 @@
 // receive(): what has come of the request's body, and that the client has gone.
 #include "asgi/exchange.h"
 #include "asgi/text.h"
+#include "asgi/websocket.h"
 #include "py/types.h"
 #include "sync/coroutine.h"
 
@@ -74,6 +75,7 @@ bool send_continue(Exchange* exchange) noexcept {
 
 PySendResult go_on(Receive* self, PyObject** result) noexcept {
     Exchange* exchange = self->exchange;
+    if (exchange->websocket != nullptr) return receive_from_websocket(exchange, self, result);
     bool has_news =
         exchange->body != nullptr || (exchange->is_body_complete && !exchange->is_body_given);
     bool is_over = exchange->connection == nullptr || exchange->phase == ResponsePhase::kDone ||

@@ -8,6 +8,7 @@
 
 #include "asgi/exchange.h"
 #include "asgi/text.h"
+#include "asgi/websocket.h"
 #include "http1/response.h"
 #include "py/ref.h"
 #include "py/types.h"
@@ -91,18 +92,29 @@ bool check_field(std::string_view name, std::string_view value) noexcept {
     return false;
 }
 
-// One (name, value). `head` is false for trailers, whose fields mean nothing to us.
-bool append_pair(Exchange* exchange, std::string& output, PyObject* pair, bool head) {
+}  // namespace
+
+Ref<> read_field(PyObject* pair, std::string_view& name, std::string_view& value) noexcept {
     Ref<> both = Ref<>::steal(PySequence_Fast(pair, "a header has to be a pair (name, value)"));
-    if (!both) return false;
+    if (!both) return {};
     PyObject** items = PySequence_Fast_ITEMS(both.get());
     if (PySequence_Fast_GET_SIZE(both.get()) != 2 || !PyBytes_Check(items[0]) ||
         !PyBytes_Check(items[1])) {
         PyErr_Format(PyExc_TypeError, "a header has to be a pair of bytes, not %R", pair);
-        return false;
+        return {};
     }
-    std::string_view name = view_of_bytes(items[0]), value = view_of_bytes(items[1]);
-    if (!check_field(name, value)) return false;
+    name = view_of_bytes(items[0]);
+    value = view_of_bytes(items[1]);
+    return check_field(name, value) ? std::move(both) : Ref<>();
+}
+
+namespace {
+
+// One (name, value). `head` is false for trailers, whose fields mean nothing to us.
+bool append_pair(Exchange* exchange, std::string& output, PyObject* pair, bool head) {
+    std::string_view name, value;
+    Ref<> both = read_field(pair, name, value);
+    if (!both) return false;
     FieldUse use = head ? look_at(exchange, name, value) : FieldUse::kSend;
     if (use == FieldUse::kSend) http1::append_field(output, name, value);
     return use != FieldUse::kFail;
@@ -201,13 +213,16 @@ void frame(Exchange* exchange, std::string& output, std::size_t size, bool is_la
     }
 }
 
-// "server:" and what the operator adds, and the date.
+}  // namespace
+
 void append_own_lines(HttpServer* server, std::string& output, bool has_date, bool has_server) {
     HttpService* service = server->service;
     if (!has_server) output.append(service->server_line);
     output.append(service->head_lines);
     if (!has_date && service->has_date) output.append(service->date.at(std::time(nullptr)));
 }
+
+namespace {
 
 void end_head(Exchange* exchange, std::string& output, std::size_t size, bool is_last) {
     HttpConnection* connection = exchange->connection;
@@ -289,6 +304,8 @@ bool put_end(Exchange* exchange, PyObject* trailers) {
     return true;
 }
 
+}  // namespace
+
 void log_access(Exchange* exchange) noexcept {
     PyObject* log = exchange->server->log_access;
     if (log == Py_None) return;
@@ -300,6 +317,8 @@ void log_access(Exchange* exchange) noexcept {
                               static_cast<unsigned long long>(exchange->sent), seconds, headers));
     if (!done && !take_failure(exchange->server->loop)) PyErr_WriteUnraisable(log);
 }
+
+namespace {
 
 void end_response(Exchange* exchange) noexcept {
     exchange->phase = ResponsePhase::kDone;
@@ -390,7 +409,9 @@ bool send_hints(Exchange* exchange, PyObject* message) {
     return true;
 }
 
-bool dispatch(Exchange* exchange, PyObject* message, PyObject* type) {
+}  // namespace
+
+bool act_on(Exchange* exchange, PyObject* message, PyObject* type) {
     const AsgiNames& names = exchange->server->service->names;
     switch (exchange->phase) {
         case ResponsePhase::kNone:
@@ -405,12 +426,11 @@ bool dispatch(Exchange* exchange, PyObject* message, PyObject* type) {
         case ResponsePhase::kTrailers:
             if (is(type, names.response_trailers)) return send_trailers(exchange, message);
             return unexpected(type, "where 'http.response.trailers' is expected.");
+        case ResponsePhase::kUpgraded:
         case ResponsePhase::kDone: break;
     }
     return unexpected(type, "after response already completed.");
 }
-
-}  // namespace
 
 bool act_on_message(Exchange* exchange, PyObject* message) noexcept {
     if (!PyDict_Check(message)) {
@@ -428,7 +448,9 @@ bool act_on_message(Exchange* exchange, PyObject* message) noexcept {
     Ref<HttpConnection> connection = Ref<HttpConnection>::borrow(exchange->connection);
     if (!connection && exchange->phase != ResponsePhase::kDone) return true;
     try {
-        return dispatch(exchange, message, type.get());
+        return exchange->websocket != nullptr
+                   ? act_on_websocket_message(exchange, message, type.get())
+                   : act_on(exchange, message, type.get());
     } catch (const std::bad_alloc&) {
         PyErr_NoMemory();
         return false;
@@ -484,6 +506,8 @@ void append_refusal(std::string& output, HttpServer* server, int status, const c
     std::string_view body = text;
     http1::append_status_line(output, status);
     append_own_lines(server, output, false, false);
+    // RFC 9110, 15.5.22, and RFC 6455, 4.4: what could be asked for.
+    if (status == 426) output.append("upgrade: websocket\r\nsec-websocket-version: 13\r\n");
     output.append("content-type: text/plain; charset=utf-8\r\n");
     append_length(output, body.size());
     output.append("connection: close\r\n\r\n");

@@ -87,7 +87,7 @@ def log_access(scope: dict[str, Any], status: int, sent: int, seconds: float) ->
     access.info(
         '%s - "%s %s HTTP/%s" %s',
         f"{client[0]}:{client[1]}" if client else "",
-        scope["method"],
+        scope.get("method", "GET"),  # a websocket's has none
         target.decode("latin-1"),
         scope["http_version"],
         f"{status} {_PHRASES.get(status, '')}".rstrip(),
@@ -100,7 +100,7 @@ def log_error(
     """What an application has failed by, with the task that it ran in."""
     where = ""
     if scope is not None:
-        where = f" in {scope['method']} {scope['raw_path'].decode('latin-1')}"
+        where = f" in {scope.get('method', 'GET')} {scope['raw_path'].decode('latin-1')}"
     if task is not None:
         where += f" ({task.get_name()})"
     server.error("%s%s", message, where, exc_info=exception)

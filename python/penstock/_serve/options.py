@@ -203,6 +203,32 @@ OPTIONS: list[Option] = [
         ("timeout_linger", seconds, 2.0, "seconds that a refused client may go on sending"),
     ),
     *_group(
+        "WebSockets",
+        ("ws_max_size", size, 16 << 20, "bytes of a message, inflated: 1009"),
+        ("ws_max_queue", positive, 32, "messages that wait for the application"),
+        ("ws_ping_interval", seconds, 20.0, "seconds between pings. 0: none"),
+        (
+            "ws_ping_timeout",
+            seconds,
+            20.0,
+            "seconds without a byte after a ping: 1011. 0: no bound",
+        ),
+        ("ws_close_timeout", seconds, 10.0, "seconds for the client's part of a closing handshake"),
+        ("ws_per_message_deflate", boolean, True, "compress, where the client offers it"),
+        (
+            "limit_ws_fragments",
+            positive,
+            1024,
+            "fragments of a message, and one more for each 16 bytes: 1009",
+        ),
+        (
+            "limit_ws_inflation",
+            positive,
+            256,
+            "bytes that one of a compressed message may become, from 1 MiB on: 1009. 0: no bound",
+        ),
+    ),
+    *_group(
         "The process",
         (
             "timeout_graceful_shutdown",

@@ -119,6 +119,7 @@ class Server:
         self._should_exit = asyncio.Event()
         self._signals: list[int] = []
         self._is_forced = False
+        self._restarts = False
         self._native: _core.HttpServer | None = None
 
     @property
@@ -136,8 +137,12 @@ class Server:
         """Where it listens, as getsockname() has it; once serve() has begun."""
         return [each.getsockname() for each in self.sockets]
 
-    def stop(self) -> None:
-        """Let serve() end: nothing more is accepted, and what is under way is finished."""
+    def stop(self, *, restarts: bool = False) -> None:
+        """Let serve() end: nothing more is accepted, and what is under way is finished.
+
+        WebSockets are closed with 1001, or, where another server takes over, with 1012.
+        """
+        self._restarts = restarts
         self._should_exit.set()
 
     async def serve(
@@ -216,7 +221,7 @@ class Server:
                 return
 
     async def _drain(self, native: _core.HttpServer) -> None:
-        native.drain()
+        native.drain(restarts=self._restarts)
         loop = asyncio.get_running_loop()
         allowed = self.config.timeout_graceful_shutdown
         end = loop.time() + allowed if allowed else float("inf")
