@@ -124,6 +124,7 @@ bool read_options(HttpService* service, PyObject* options) noexcept {
            read_duration(options, "timeout_write", deadlines.write) &&
            read_duration(options, "timeout_linger", deadlines.linger) &&
            read_flag(options, "log_headers", service->logs_headers) &&
+           read_duration(options, "timeout_drain", deadlines.drain) &&
            read_flag(options, "date_header", service->has_date);
 }
 
@@ -203,16 +204,14 @@ PyObject* drain(PyObject* self, PyObject* args, PyObject* keywords) {
     server->service->is_draining = true;
     std::uint16_t code = restarts != 0 ? websocket::kServiceRestart : websocket::kGoingAway;
     for_each_connection(server, [code](HttpConnection* connection) {
-        if (connection->phase == HttpPhase::kWebSocket && connection->exchange != nullptr) {
+        if (connection->phase == HttpPhase::kWebSocket && connection->exchange != nullptr)
             leave_websocket(connection->exchange, code);
-        } else if (connection->exchange != nullptr) {
+        else if (connection->exchange != nullptr)
             connection->exchange->keeps_alive = false;
-        } else if (connection->phase == HttpPhase::kIdle ||
-                   !connection->parser().is_amid_request()) {
-            close_connection(connection);
-        }
     });
-    Py_RETURN_NONE;
+    // Whoever has been idle for long goes now. The others may have sent a request that is still on
+    // its way: they have a moment for it, and are told in the response that it was the last.
+    return check_all_deadlines(self, nullptr);
 }
 
 PyObject* abort_all(PyObject* self, PyObject*) {
@@ -226,6 +225,22 @@ PyObject* abort_all(PyObject* self, PyObject*) {
         if (!cancelled) return nullptr;
     }
     Py_RETURN_NONE;
+}
+
+PyObject* metrics(PyObject* self, PyObject*) {
+    const HttpService* service = as_http_server(self)->service;
+    std::size_t in_flight = 0;
+    for (const HttpConnection* connection : service->connections)
+        in_flight += connection->exchange != nullptr ? 1 : 0;
+    Ref<> dict = Ref<>::steal(dict_of_metrics(service->metrics));
+    Ref<> rest = Ref<>::steal(
+        dict ? Py_BuildValue("{sKsnsn}", "requests",
+                             static_cast<unsigned long long>(service->requests), "in_flight",
+                             static_cast<Py_ssize_t>(in_flight), "connections",
+                             static_cast<Py_ssize_t>(service->connections.size()))
+             : nullptr);
+    bool done = rest && PyDict_Update(dict.get(), rest.get()) == 0;
+    return done ? dict.release() : nullptr;
 }
 
 PyObject* get_running(PyObject* self, void*) {
@@ -327,11 +342,12 @@ PyMethodDef methods[] = {
      "second."},
     {"drain", method(drain), METH_VARARGS | METH_KEYWORDS,
      "drain($self, restarts=False)\n--\n\n"
-     "Close idle connections now and the others after their response; WebSockets with 1001, or "
-     "with\n"
-     "1012 where another server takes over."},
+     "Close idle connections now or soon, and the others after their response; WebSockets with "
+     "1001,\nor with 1012 where another server takes over."},
     {"abort", abort_all, METH_NOARGS,
      "abort($self)\n--\n\nClose all connections at once and cancel what is under way."},
+    {"metrics", metrics, METH_NOARGS,
+     "metrics($self)\n--\n\nWhat has been counted since the start, and how many are under way."},
     {nullptr, nullptr, 0, nullptr}};
 
 PyGetSetDef attributes[] = {

@@ -322,6 +322,8 @@ namespace {
 
 void end_response(Exchange* exchange) noexcept {
     exchange->phase = ResponsePhase::kDone;
+    Duration elapsed = now() - exchange->connection->begun;
+    exchange->server->service->metrics.count_response(exchange->status, elapsed);
     log_access(exchange);
     Ref<HttpConnection> connection =
         Ref<HttpConnection>::steal(std::exchange(exchange->connection, nullptr));
