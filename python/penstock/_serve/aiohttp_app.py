@@ -111,7 +111,10 @@ class AiohttpAdapter:
     def check_deadlines(self) -> None:
         """aiohttp has timers of its own."""
 
-    def drain(self) -> None:
+    def metrics(self) -> None:
+        """aiohttp counts nothing."""
+
+    def drain(self, restarts: bool = False) -> None:
         """Close idle connections now and the others after their response; tell the application."""
         self._server.pre_shutdown()
         self._shutdown = asyncio.ensure_future(self.app.shutdown())

@@ -132,6 +132,19 @@ class Front:
         for task in self._tasks:
             task.cancel()
 
+    async def wait_closed(self) -> None:
+        """Nobody is left who has not sent its header; the others are their server's."""
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
+
+    def abort_clients(self) -> None:
+        """As close(): there is nothing else to give up."""
+        self.close()
+
+    def _secure_with(self, context: ssl.SSLContext) -> None:
+        """Give connections that come from now on that context."""
+        self._tls = tls_of(context, "", None, None)
+
     def _start(self, coro: Any) -> None:
         task = self._loop.create_task(coro, name="penstock-proxy-protocol")
         self._tasks.add(task)
