@@ -16,6 +16,7 @@
 #include "py/coroutine_function.h"
 #include "py/outermost.h"
 #include "py/types.h"
+#include "streams/handler_callback.h"
 #include "streams/reader.h"
 #include "sync/coroutine_iter.h"
 #include "sync/gather.h"
@@ -369,6 +370,7 @@ void free_module(void* pointer) {
                             &state->buffered_protocol,
                             &state->transport_socket,
                             &state->socket_class,
+                            &state->make_handler_callback,
                             &state->gaierror,
                             &state->get_running_loop,
                             &state->register_task,
@@ -406,6 +408,8 @@ PyMethodDef functions[] = {
      "function(*args), which finds no frames above its own."},
     {"furnish", furnish, METH_O,
      "Class decorator: a subclass of one of asyncio's primitives gets its native methods."},
+    {"put_off_handler_callback", method(put_off_handler_callback), METH_FASTCALL,
+     "Whether asyncio's callback of a connection's handler is made when it is needed only."},
     {"live_tasks", live_tasks, METH_NOARGS,
      "All native tasks that are not done (below CPython 3.14)."},
     {"tls_path", tls_path, METH_NOARGS,

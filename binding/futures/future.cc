@@ -8,10 +8,16 @@
 #include "py/stop_iteration.h"
 #include "py/trashcan.h"
 #include "py/types.h"
+#include "streams/handler_callback.h"
 #include "sync/done_callback.h"
 
 namespace penstock::py {
 namespace {
+
+void report_unscheduled(Loop* loop, BaseFuture* future, PyObject* callback) noexcept {
+    report_exception(loop, "A done callback could not be scheduled", take_exception(),
+                     {{"future", object(future)}, {"callback", callback}});
+}
 
 // Takes over `callback` and `context`.
 void fire(Loop* loop, BaseFuture* future, PyObject* callback, PyObject* context) noexcept {
@@ -29,6 +35,16 @@ void fire(Loop* loop, BaseFuture* future, PyObject* callback, PyObject* context)
         Py_XDECREF(context);
         return;
     }
+    if (is_put_off(loop->state, callback, context)) [[unlikely]] {
+        PyObject* made = make_handler_callback(loop->state, callback);
+        if (made == nullptr) {
+            report_unscheduled(loop, future, callback);
+            Py_DECREF(callback);
+            Py_DECREF(context);
+            return;
+        }
+        Py_SETREF(callback, made);
+    }
     PyObject* args[] = {object(future)};
     if (loop->reactor != nullptr) {
         Handle* handle = new_handle(loop, callback, args, 1, context);
@@ -37,8 +53,7 @@ void fire(Loop* loop, BaseFuture* future, PyObject* callback, PyObject* context)
             [[unlikely]] {
             if (handle != nullptr) PyErr_NoMemory();
             Py_XDECREF(object(handle));
-            report_exception(loop, "A done callback could not be scheduled", take_exception(),
-                             {{"future", object(future)}, {"callback", callback}});
+            report_unscheduled(loop, future, callback);
         }
     }
     Py_DECREF(callback);
@@ -426,6 +441,7 @@ PyObject* future_callbacks(PyObject* self, void*) {
     if (state == nullptr) return nullptr;
     BaseFuture* future = as_base(self);
     if (future->callback0 == nullptr && future->callbacks == nullptr) Py_RETURN_NONE;
+    if (!settle_handler_callback(state, future)) return nullptr;
     Ref<> list = Ref<>::steal(PyList_New(0));
     if (!list) return nullptr;
     if (future->callback0 != nullptr) {

@@ -175,11 +175,12 @@ struct State {
     PyCFunction deque_popleft;
     PyObject* heappush;  // heapq's
     PyObject* heappop;
-    PyObject* buffered_protocol;  // asyncio.BufferedProtocol
-    PyObject* transport_socket;   // asyncio.trsock.TransportSocket
-    PyObject* socket_class;       // socket.socket
-    PyObject* gaierror;           // socket.gaierror
-    PyObject* get_running_loop;   // _asyncio._get_running_loop, returns None where none runs
+    PyObject* buffered_protocol;      // asyncio.BufferedProtocol
+    PyObject* transport_socket;       // asyncio.trsock.TransportSocket
+    PyObject* socket_class;           // socket.socket
+    PyObject* gaierror;               // socket.gaierror
+    PyObject* make_handler_callback;  // of the package's; nullptr before the first is put off
+    PyObject* get_running_loop;       // _asyncio._get_running_loop, returns None where none runs
     PyObject* register_task;
     PyObject* current_tasks;             // {loop: task} below 3.14, else nullptr
     Py_ssize_t running_task_offset;      // from 3.14: of the thread state's asyncio_running_task

@@ -191,8 +191,12 @@ bool lost(ReaderProtocol* protocol, PyObject* exception) noexcept {
     Ref<> closed = Ref<>::borrow(seldom<&SeldomOfProtocol::closed>(protocol));
     if (closed) {
         if (!finish_closed(state_of_part(protocol), closed.get(), exception)) return false;
-    } else if (protocol->lost_by == nullptr) {
-        protocol->lost_by = Py_NewRef(exception);
+    } else if (!protocol->was_lost) {
+        protocol->was_lost = true;
+        // Without memory wait_closed() does not tell by what; all else goes on.
+        if (exception != Py_None && need_seldom(protocol) == nullptr) PyErr_Clear();
+        if (exception != Py_None && protocol->seldom != nullptr)
+            Py_XSETREF(protocol->seldom->lost_by, Py_NewRef(exception));
     }
     protocol->is_lost = true;
     if (protocol->is_paused && !wake_drainers(protocol, exception)) return false;
@@ -281,8 +285,9 @@ PyObject* get_closed(PyObject* self, void*) {
     if (protocol->seldom->closed == nullptr) {
         Ref<> made = create_future(protocol->loop);
         if (!made) return nullptr;
-        if (protocol->lost_by != nullptr &&
-            !finish_closed(state_of_part(protocol), made.get(), protocol->lost_by))
+        Ref<> lost_by = Ref<>::borrow(protocol->seldom->lost_by);
+        if (protocol->was_lost &&
+            !finish_closed(state_of_part(protocol), made.get(), lost_by ? lost_by.get() : Py_None))
             return nullptr;
         if (protocol->seldom->closed == nullptr) protocol->seldom->closed = made.release();
     }
@@ -313,17 +318,17 @@ PyObject* get_drain_waiters(PyObject* self, void*) {
 
 // ---- the type --------------------------------------------------------------------------------
 
-// As it was when it was new.
+// As it was when it was new, but for what it stands for among a task's callbacks.
 void empty(ReaderProtocol* protocol) noexcept {
     Ref<> old[] = {Ref<>::steal(std::exchange(protocol->transport, nullptr)),
                    take_seldom<&SeldomOfProtocol::closed>(protocol),
-                   Ref<>::steal(std::exchange(protocol->lost_by, nullptr)),
+                   take_seldom<&SeldomOfProtocol::lost_by>(protocol),
                    take_seldom<&SeldomOfProtocol::drain_waiters>(protocol),
                    Ref<>::steal(std::exchange(protocol->client_connected_cb, nullptr)),
                    Ref<>::steal(std::exchange(protocol->strong_reader, nullptr)),
                    Ref<>::steal(std::exchange(protocol->writer, nullptr)),
                    Ref<>::steal(std::exchange(protocol->task, nullptr))};
-    protocol->is_paused = protocol->is_lost = protocol->is_over_ssl = false;
+    protocol->is_paused = protocol->is_lost = protocol->is_over_ssl = protocol->was_lost = false;
 }
 
 // ReaderProtocolPart(owner, reader, client_connected_cb, loop)
@@ -356,7 +361,8 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(protocol->loop);
     Py_VISIT(object(protocol->reader));
     Py_VISIT(protocol->transport);
-    Py_VISIT(protocol->lost_by);
+    Py_VISIT(protocol->handled);
+    Py_VISIT(seldom<&SeldomOfProtocol::lost_by>(protocol));
     Py_VISIT(seldom<&SeldomOfProtocol::reader_ref>(protocol));
     Py_VISIT(seldom<&SeldomOfProtocol::closed>(protocol));
     Py_VISIT(seldom<&SeldomOfProtocol::drain_waiters>(protocol));
@@ -373,7 +379,8 @@ int clear(PyObject* self) {
     Py_CLEAR(protocol->loop);
     Py_CLEAR(protocol->transport);
     take_seldom<&SeldomOfProtocol::closed>(protocol);
-    Py_CLEAR(protocol->lost_by);
+    Py_CLEAR(protocol->handled);
+    take_seldom<&SeldomOfProtocol::lost_by>(protocol);
     take_seldom<&SeldomOfProtocol::drain_waiters>(protocol);
     Py_CLEAR(protocol->client_connected_cb);
     Py_CLEAR(protocol->strong_reader);

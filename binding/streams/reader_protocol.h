@@ -36,6 +36,7 @@ struct SeldomOfProtocol {
     PyObject* reader_ref;  // a weak reference to the reader, where it is not seen otherwise
     PyObject* closed;      // the future that wait_closed() waits for, once somebody has asked
     PyObject* drain_waiters;
+    PyObject* lost_by;  // the exception that the connection was lost by, if one
 };
 
 struct ReaderProtocol {
@@ -44,13 +45,14 @@ struct ReaderProtocol {
     PyObject* loop;
     Reader* reader;       // the part of a StreamReader of ours, which may be gone; or nullptr
     PyObject* transport;  // or nullptr, as all that follow
-    PyObject* lost_by;    // the exception that the connection was lost by
+    PyObject* handled;    // a transport: see handler_callback.h
     SeldomOfProtocol* seldom;
     PyObject* client_connected_cb;
     PyObject* strong_reader;  // until the connection is there
     PyObject* writer;
     PyObject* task;
     bool is_paused, is_lost, is_over_ssl;
+    bool was_lost;  // by seldom->lost_by, and nobody had asked for `closed` yet
 };
 
 inline ReaderProtocol* ReaderLink::protocol() noexcept {

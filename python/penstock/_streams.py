@@ -98,29 +98,11 @@ _UNHANDLED = "Unhandled exception in client_connected_cb"
 _reports_function = _UNHANDLED in _stock_connection_made.__code__.co_consts
 
 
-class _Handled:
-    """Stands for asyncio's callback while the handler runs: a function with what it closes over
-    is six times as long, and every connection has one.
-    """
-
-    __slots__ = ("_protocol", "_transport")
-
-    def __init__(self, protocol: Any, transport: Any) -> None:
-        self._protocol = protocol
-        self._transport = transport
-
-    @property
-    def __wrapped__(self) -> Any:
-        assert _handled is not None
-        cells = CellType(self._protocol), CellType(self._transport)
-        return FunctionType(_handled, _stock_connection_made.__globals__, closure=cells)
-
-    @property
-    def __name__(self) -> str:  # how what it raises is reported
-        return str(self.__wrapped__.__qualname__)
-
-    def __call__(self, task: Any) -> None:
-        self.__wrapped__(task)
+def _callback(protocol: Any, transport: Any) -> Any:
+    """That function. It is six times as long as what stands for it while the handler runs."""
+    assert _handled is not None
+    cells = CellType(protocol), CellType(transport)
+    return FunctionType(_handled, _stock_connection_made.__globals__, closure=cells)
 
 
 def _connection_made(self: Any, transport: Any) -> None:
@@ -147,8 +129,9 @@ def _connection_made(self: Any, transport: Any) -> None:
         self._strong_reader = None
         return
     if iscoroutine(handler):
-        self._task = self._loop.create_task(handler)
-        self._task.add_done_callback(_Handled(self, transport))
+        self._task = task = self._loop.create_task(handler)
+        if not _core.put_off_handler_callback(self, transport, task, _callback):
+            task.add_done_callback(_callback(self, transport))
     self._strong_reader = None
 
 

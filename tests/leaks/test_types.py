@@ -492,6 +492,32 @@ def watch_a_process(loop, tracer):
         loop._watch_child(os.getpid(), tracer)
 
 
+def serve_http(loop, tracer):
+    if not isinstance(loop, penstock.Loop):
+        return
+
+    async def app(scope, receive, send):
+        scope["tracer"] = tracer
+        tracer.unsent = send({"type": "http.response.start", "status": 200})
+        await receive()
+        await receive()
+
+    near, far = tracer.pair = socket.socketpair()
+    for each in tracer.pair:
+        each.setblocking(False)
+    server = _core.HttpServer(loop, app, penstock.Server(app)._options({"tracer": tracer}))
+
+    async def connect():
+        near.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        tracer.end = await loop.connect_accepted_socket(server, far)
+        while not server.running:
+            await asyncio.sleep(0)
+
+    loop.run_until_complete(connect())
+    for task in asyncio.all_tasks(loop):
+        task._log_destroy_pending = False
+
+
 FILLS = [
     schedule,
     start_timers,
@@ -507,6 +533,7 @@ FILLS = [
     connect_datagrams,
     connect_tls,
     watch_a_process,
+    serve_http,
 ]
 
 
