@@ -1,5 +1,5 @@
 // What a client may send before it is refused. Everything is bounded, and the bounds are on by
-// default; docs/reference/limits.md lists them with what is answered.
+// default; docs/reference/serve.md lists them with what is answered.
 #pragma once
 
 #include <cstddef>
