@@ -69,7 +69,14 @@ void linger(HttpConnection* connection) noexcept {
     }
     enter(connection, HttpPhase::kLingering);
     resume_reading(connection);
-    call_transport(connection, "write_eof");
+    if (connection->transport == nullptr) return;
+    Ref<> transport = Ref<>::borrow(connection->transport);
+    Ref<> done = Ref<>::steal(PyObject_CallMethod(transport.get(), "write_eof", nullptr));
+    if (done) return;
+    // It has hung up already, and reading would tell so later.
+    if (!PyErr_ExceptionMatches(PyExc_OSError)) PyErr_WriteUnraisable(transport.get());
+    PyErr_Clear();
+    abort_connection(connection);
 }
 
 // The client is at fault, and is told so where nothing has been answered yet.
