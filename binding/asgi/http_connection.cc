@@ -85,6 +85,7 @@ void refuse(HttpConnection* connection, int status, const char* reason) noexcept
     } else if (std::string* output = output_of(connection); output != nullptr) {
         try {
             append_refusal(*output, connection->server, status, reason);
+            connection->server->service->metrics.count_response(status);
             return;
         } catch (const std::bad_alloc&) {
             PyErr_NoMemory();
@@ -284,6 +285,9 @@ bool send_output(HttpConnection* connection, PyObject* body) noexcept {
         return true;
     }
     Ref<> transport = Ref<>::borrow(connection->transport);
+    std::uint64_t& sent = connection->server->service->metrics.sent;
+    if (output != nullptr) sent += output->size();
+    if (body != nullptr) sent += view_of_bytes(body).size();
     bool done;
     if (is_native(connection) && body == nullptr) {
         done = output == nullptr || write_bytes(as_transport(transport.get()),
@@ -372,17 +376,26 @@ void check_deadlines(HttpConnection* connection, TimePoint now) noexcept {
     auto is_over = [now](TimePoint since, Duration allowed) {
         return allowed > Duration::zero() && now - since > allowed;
     };
+    // Of a server that ends, without a request under way.
+    auto is_left_over = [&](TimePoint since) {
+        return connection->server->service->is_draining && now - since >= deadlines.drain;
+    };
     auto time_out = [connection](const char* reason) {
         refuse(connection, 408, reason);
         send_and_settle(connection);
     };
     switch (connection->phase) {
         case HttpPhase::kHead:
-            if (!is_over(connection->since, deadlines.head)) return;
-            if (connection->parser().is_amid_request()) return time_out("request head timed out");
-            return close_connection(connection);
+            if (connection->parser().is_amid_request()) {
+                if (is_over(connection->since, deadlines.head)) time_out("request head timed out");
+                return;
+            }
+            if (is_over(connection->since, deadlines.head) || is_left_over(connection->since))
+                close_connection(connection);
+            return;
         case HttpPhase::kIdle:
-            if (is_over(connection->since, deadlines.keep_alive)) close_connection(connection);
+            if (is_over(connection->since, deadlines.keep_alive) || is_left_over(connection->since))
+                close_connection(connection);
             return;
         case HttpPhase::kLingering:
             if (is_over(connection->since, deadlines.linger)) abort_connection(connection);
@@ -426,6 +439,7 @@ HttpConnection* HttpLink::connection() noexcept {
 bool HttpLink::on_bytes(std::span<const std::byte> bytes) noexcept {
     Ref<HttpConnection> connection = Ref<HttpConnection>::borrow(this->connection());
     HttpConnection* self = connection.get();
+    self->server->service->metrics.received += bytes.size();
     if (is_closing(self) || self->closes) {
         // Of a client that may send more of a body that nobody reads.
         return true;
@@ -482,7 +496,10 @@ bool HttpLink::on_lost(PyObject*) noexcept {
     if (self->output != nullptr)
         send_output(self, nullptr);  // there is nobody: the memory goes back
     Ref<Exchange> exchange = Ref<Exchange>::steal(std::exchange(self->exchange, nullptr));
-    if (exchange) lose_client(exchange.get());
+    if (exchange) {
+        ++self->server->service->metrics.lost;
+        lose_client(exchange.get());
+    }
     return true;
 }
 
@@ -495,6 +512,7 @@ PyObject* connection_made(PyObject* self, PyObject* transport) {
     HttpService* service = connection->server->service;
     Py_XSETREF(connection->transport, Py_NewRef(transport));
     enter(connection, HttpPhase::kHead);
+    ++service->metrics.accepted;
     if (!list(connection) || !describe_connection(connection)) return nullptr;
     if (service->most_connections > 0 && service->connections.size() > service->most_connections) {
         refuse(connection, 503, "too many connections");

@@ -122,6 +122,7 @@ bool read_options(HttpService* service, PyObject* options) noexcept {
            read_duration(options, "timeout_request", deadlines.request) &&
            read_duration(options, "timeout_write", deadlines.write) &&
            read_duration(options, "timeout_linger", deadlines.linger) &&
+           read_duration(options, "timeout_drain", deadlines.drain) &&
            read_flag(options, "date_header", service->has_date);
 }
 
@@ -182,14 +183,11 @@ PyObject* drain(PyObject* self, PyObject*) {
     HttpServer* server = as_http_server(self);
     server->service->is_draining = true;
     for_each_connection(server, [](HttpConnection* connection) {
-        if (connection->exchange != nullptr) {
-            connection->exchange->keeps_alive = false;
-        } else if (connection->phase == HttpPhase::kIdle ||
-                   !connection->parser().is_amid_request()) {
-            close_connection(connection);
-        }
+        if (connection->exchange != nullptr) connection->exchange->keeps_alive = false;
     });
-    Py_RETURN_NONE;
+    // Whoever has been idle for long goes now. The others may have sent a request that is still on
+    // its way: they have a moment for it, and are told in the response that it was the last.
+    return check_all_deadlines(self, nullptr);
 }
 
 PyObject* abort_all(PyObject* self, PyObject*) {
@@ -203,6 +201,22 @@ PyObject* abort_all(PyObject* self, PyObject*) {
         if (!cancelled) return nullptr;
     }
     Py_RETURN_NONE;
+}
+
+PyObject* metrics(PyObject* self, PyObject*) {
+    const HttpService* service = as_http_server(self)->service;
+    std::size_t in_flight = 0;
+    for (const HttpConnection* connection : service->connections)
+        in_flight += connection->exchange != nullptr ? 1 : 0;
+    Ref<> dict = Ref<>::steal(dict_of_metrics(service->metrics));
+    Ref<> rest = Ref<>::steal(
+        dict ? Py_BuildValue("{sKsnsn}", "requests",
+                             static_cast<unsigned long long>(service->requests), "in_flight",
+                             static_cast<Py_ssize_t>(in_flight), "connections",
+                             static_cast<Py_ssize_t>(service->connections.size()))
+             : nullptr);
+    bool done = rest && PyDict_Update(dict.get(), rest.get()) == 0;
+    return done ? dict.release() : nullptr;
 }
 
 PyObject* get_running(PyObject* self, void*) {
@@ -299,9 +313,12 @@ PyMethodDef methods[] = {
      "check_deadlines($self)\n--\n\nEnd what has taken too long; to be called about once a "
      "second."},
     {"drain", drain, METH_NOARGS,
-     "drain($self)\n--\n\nClose idle connections now and the others after their response."},
+     "drain($self)\n--\n\nClose idle connections now or soon, and the others after their "
+     "response."},
     {"abort", abort_all, METH_NOARGS,
      "abort($self)\n--\n\nClose all connections at once and cancel what is under way."},
+    {"metrics", metrics, METH_NOARGS,
+     "metrics($self)\n--\n\nWhat has been counted since the start, and how many are under way."},
     {nullptr, nullptr, 0, nullptr}};
 
 PyGetSetDef attributes[] = {

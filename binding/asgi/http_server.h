@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "asgi/field_cache.h"
+#include "asgi/http_metrics.h"
 #include "asgi/names.h"
 #include "base/clock.h"
 #include "http1/limits.h"
@@ -33,6 +34,7 @@ struct Deadlines {
     Duration request;         // from the head to the response's end: 504, or closed
     Duration write;           // that it does not take what is sent: aborted
     Duration linger;          // for the rest of what a refused client sends
+    Duration drain;           // between requests, once the server ends: closed
     std::uint64_t body_rate;  // bytes a second, on the average, that a body has to come in: 408
     Duration body_grace;      // from when on that is asked for
 };
@@ -78,6 +80,7 @@ struct HttpService {
     http1::DateLine date;
     http1::Limits limits;
     Deadlines deadlines{};
+    HttpMetrics metrics;
     std::string server_line;                   // "server: …\r\n", or nothing
     std::string head_lines;                    // what else the operator wants in each response
     std::size_t most_connections = 0;          // 0: no bound; above: 503

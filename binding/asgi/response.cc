@@ -282,10 +282,10 @@ bool put_end(Exchange* exchange, PyObject* trailers) {
     return true;
 }
 
-void log_access(Exchange* exchange) noexcept {
+void log_access(Exchange* exchange, Duration elapsed) noexcept {
     PyObject* log = exchange->server->log_access;
     if (log == Py_None) return;
-    double seconds = std::chrono::duration<double>(now() - exchange->connection->begun).count();
+    double seconds = std::chrono::duration<double>(elapsed).count();
     Ref<> done = Ref<>::steal(
         PyObject_CallFunction(log, "OiKd", exchange->scope, static_cast<int>(exchange->status),
                               static_cast<unsigned long long>(exchange->sent), seconds));
@@ -294,7 +294,9 @@ void log_access(Exchange* exchange) noexcept {
 
 void end_response(Exchange* exchange) noexcept {
     exchange->phase = ResponsePhase::kDone;
-    log_access(exchange);
+    Duration elapsed = now() - exchange->connection->begun;
+    exchange->server->service->metrics.count_response(exchange->status, elapsed);
+    log_access(exchange, elapsed);
     Ref<HttpConnection> connection =
         Ref<HttpConnection>::steal(std::exchange(exchange->connection, nullptr));
     // The log may have ended it.

@@ -171,6 +171,12 @@ OPTIONS: list[Option] = [
             30.0,
             "seconds for what is under way at the end. 0: no bound",
         ),
+        (
+            "timeout_drain",
+            seconds,
+            1.0,
+            "seconds that a connection without a request is kept for one when the server ends",
+        ),
         ("limit_max_requests", positive, 0, "requests after which it ends. 0: never"),
     ),
     *_group(
