@@ -27,6 +27,8 @@ from ._resolve import AddressInfo
 from ._tls import Tls, tls_of
 
 if TYPE_CHECKING:
+    import ssl
+
     from .loop import Loop
 
 _ProtocolFactory = Callable[[], asyncio.BaseProtocol]
@@ -265,6 +267,16 @@ class Server(asyncio.Server):
                 raise
         finally:
             self._forever = None
+
+    def _secure_with(self, context: ssl.SSLContext) -> None:
+        """Give connections that are accepted from now on that context; none is lost meanwhile."""
+        assert self._tls is not None
+        self._tls = (context, *self._tls[1:])
+        if self._serving:
+            for sock in self._sockets or ():
+                self._loop._unlisten(sock)
+            self._serving = False
+            self._start_serving()
 
     def close(self) -> None:
         """Close the listening sockets; connections stay, and serve_forever() is cancelled."""

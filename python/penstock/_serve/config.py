@@ -102,3 +102,19 @@ def from_file(path: str) -> dict[str, Any]:
         for name, value in content.items()
         if name != "app"
     }
+
+
+def workers(config: Config) -> int:
+    """How many processes a supervisor is to start; 0: none, the server is this process."""
+    if config.reload:
+        if config.workers and config.workers > 1:
+            raise ConfigError("reload has one worker: leave workers out")
+        return 1
+    count: int | None = config.workers
+    if count is None:
+        try:
+            count = int(os.environ.get("WEB_CONCURRENCY") or 0)
+        except ValueError:
+            raise ConfigError("the variable WEB_CONCURRENCY must be a whole number") from None
+    needs_one = config.limit_worker_lifetime or config.limit_worker_rss
+    return max(count, 1 if needs_one else 0)

@@ -36,6 +36,14 @@ def seconds(text: str) -> float:
     return number
 
 
+def interval(text: str) -> float:
+    """A time above 0."""
+    number = float(text)
+    if not 0 < number < 1e9:
+        raise ValueError("must be a number of seconds above 0")
+    return number
+
+
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -177,7 +185,43 @@ OPTIONS: list[Option] = [
             1.0,
             "seconds that a connection without a request is kept for one when the server ends",
         ),
-        ("limit_max_requests", positive, 0, "requests after which it ends. 0: never"),
+        (
+            "limit_max_requests",
+            positive,
+            0,
+            "requests after which a worker is replaced, or the one process ends. 0: never",
+        ),
+        ("limit_max_requests_jitter", positive, 0, "at random up to so many requests more"),
+    ),
+    *_group(
+        "Workers",
+        (
+            "workers",
+            positive,
+            None,
+            "processes under a supervisor; 0: none, this process serves. WEB_CONCURRENCY, or 0",
+        ),
+        (
+            "timeout_worker_healthcheck",
+            seconds,
+            30.0,
+            "seconds that a worker's event loop may be blocked: killed, replaced. 0: no bound",
+        ),
+        ("limit_worker_lifetime", seconds, 0.0, "seconds after which it is replaced. 0: never"),
+        ("limit_worker_rss", size, 0, "resident bytes from which on it is replaced. 0: never"),
+    ),
+    *_group(
+        "Development",
+        ("reload", boolean, False, "start anew when a file changes; one worker"),
+        ("reload_dir", str, (), "directory to watch; the current one", True),
+        ("reload_include", str, (), "pattern of files that count, besides *.py", True),
+        ("reload_exclude", str, (), "pattern of files or directories that do not", True),
+        ("reload_delay", interval, 0.25, "seconds between two looks at the files"),
+    ),
+    *_group(
+        "Metrics",
+        ("metrics_port", port, None, "TCP port for Prometheus; 0: any that is free"),
+        ("metrics_host", str, "127.0.0.1", "address of that"),
     ),
     *_group(
         "Logs",

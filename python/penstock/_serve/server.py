@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -14,8 +16,9 @@ from penstock import _core
 from penstock._runner import run
 from penstock.loop import Loop
 
-from . import application, files, logs, tls
-from .config import Config, ConfigError
+from . import application, files, logs, metrics, systemd, tls
+from .certificates import Certificates
+from .config import Config, ConfigError, workers
 from .lifespan import Lifespan
 
 _TICK = 0.5  # seconds between looks at the deadlines
@@ -31,6 +34,8 @@ def listen(config: Config) -> list[socket.socket]:
             raise ConfigError(f"fd {config.fd} is no socket: {error.strerror}") from None
     if config.uds is not None:
         return [_unix_socket(config.uds)]
+    if passed := systemd.listen_fds():
+        return [socket.socket(fileno=fd) for fd in passed]
     try:
         found = socket.getaddrinfo(
             config.host or None, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -92,7 +97,8 @@ def _is_abandoned(path: str) -> bool:
     return False
 
 
-def _location(bound: socket.socket, config: Config) -> str:
+def location(bound: socket.socket, config: Config) -> str:
+    """Where a socket listens, to be told to the operator."""
     scheme = "https" if config.ssl_certfile else "http"
     address = bound.getsockname()
     if isinstance(address, str):
@@ -117,6 +123,9 @@ class Server:
         self._signals: list[int] = []
         self._is_forced = False
         self._native: _core.HttpServer | None = None
+        self._acceptors: list[Any] = []
+        self._certificates: Certificates | None = None
+        self.purpose = "serves on"
 
     @property
     def running(self) -> int:
@@ -152,51 +161,101 @@ class Server:
                 "asyncio.run(…)"
             )
         config = self.config
-        context = tls.ssl_context(config)
+        self._certificates = Certificates(config, tls.ssl_context)
         app = application.load(self._app, config)
         self.sockets = list(sockets) if sockets is not None else listen(config)
         lifespan = Lifespan(app, config.lifespan)
+        exporter = metrics.Exporter(config, self._measured)
         try:
+            await exporter.start()
             await lifespan.startup()
-            native = _core.HttpServer(loop, app, self._options(lifespan.state))
-            self._native = native
-            acceptors = [
-                await loop.create_server(native, sock=each, backlog=config.backlog, ssl=context)
+            native = self._native = _core.HttpServer(loop, app, self._options(lifespan.state))
+            self._acceptors = [
+                await loop.create_server(
+                    native, sock=each, backlog=config.backlog, ssl=self._certificates.context
+                )
                 for each in self.sockets
             ]
-            for each in self.sockets:
-                logs.server.info("penstock serves on %s", _location(each, config))
+            self._tell_ready()
             if started is not None and not started.done():
                 started.set_result(self)
             try:
                 await self._wait(native)
             finally:
-                for acceptor in acceptors:
+                self._tell_stopping()
+                for acceptor in self._acceptors:
                     acceptor.close()
                 await self._drain(native)
         finally:
             for each in self.sockets:
                 each.close()
             await lifespan.shutdown()
+            await exporter.stop()
+
+    def measure(self) -> metrics.Counts | None:
+        """What HttpServer.metrics() tells; None before it serves."""
+        return self._native.metrics() if self._native is not None else None
+
+    def reload_certificates(self) -> None:
+        """New connections get what the files have now; where that can't be used nothing changes."""
+        if self._certificates is not None and self.config.ssl_certfile:
+            self._use_certificates(self._certificates.reloaded())
+
+    def _use_certificates(self, context: ssl.SSLContext | None) -> None:
+        if context is not None:
+            for acceptor in self._acceptors:
+                acceptor._secure_with(context)
+
+    def _measured(self) -> list[metrics.Worker]:
+        return [metrics.Worker("0", self.measure(), metrics.resident_bytes())]
+
+    def _tell_ready(self) -> None:
+        for each in self.sockets:
+            logs.server.info("penstock %s %s", self.purpose, location(each, self.config))
+
+    def _tell_stopping(self) -> None:
+        """Nothing more is accepted from now on."""
 
     async def _wait(self, native: _core.HttpServer) -> None:
         most = self.config.limit_max_requests
+        if most:
+            most += random.randint(0, self.config.limit_max_requests_jitter)
         while not self._should_exit.is_set():
             try:
                 async with asyncio.timeout(_TICK):
                     await self._should_exit.wait()
             except TimeoutError:
                 native.check_deadlines()
+                if self._certificates is not None:
+                    self._use_certificates(self._certificates.changed())
             if most and native.requests >= most:
                 logs.server.warning("%d requests have been served: the server ends", most)
                 return
 
     async def _drain(self, native: _core.HttpServer) -> None:
         native.drain()
+        # Those too that are amid TLS's handshake, of which `native` does not know yet.
+        gone = [asyncio.ensure_future(acceptor.wait_closed()) for acceptor in self._acceptors]
+        try:
+            await self._wait_for_ends(native, gone)
+        finally:
+            for each in gone:
+                each.cancel()
+        native.abort()
+        for acceptor in self._acceptors:
+            acceptor.abort_clients()
+        for _ in range(3):  # a turn each for the tasks' ends and the connections'
+            await asyncio.sleep(0)
+
+    async def _wait_for_ends(
+        self, native: _core.HttpServer, gone: list[asyncio.Future[None]]
+    ) -> None:
         loop = asyncio.get_running_loop()
         allowed = self.config.timeout_graceful_shutdown
         end = loop.time() + allowed if allowed else float("inf")
-        while (native.connections or native.running) and not self._is_forced:
+        while not self._is_forced:
+            if not native.running and all(each.done() for each in gone):
+                return
             if loop.time() >= end:
                 logs.server.error(
                     "%d connections were cut off and %d tasks cancelled: they had not ended %g s "
@@ -205,12 +264,10 @@ class Server:
                     native.running,
                     allowed,
                 )
-                break
-            await asyncio.sleep(_POLL)
+                return
+            left = [each for each in gone if not each.done()]
+            await (asyncio.wait(left, timeout=_POLL) if left else asyncio.sleep(_POLL))
             native.check_deadlines()
-        native.abort()
-        for _ in range(3):  # a turn each for the tasks' ends and the connections'
-            await asyncio.sleep(0)
 
     def _options(self, state: dict[str, Any] | None) -> dict[str, Any]:
         config = self.config
@@ -222,7 +279,7 @@ class Server:
             "server_header": b"penstock" if config.server_header else None,
             "state": state,
             "open_file": files.open_file,
-            "describe_tls": tls.describe(config.ssl_certfile),
+            "describe_tls": tls.describe(self._certificates),
             "extensions": {
                 "http.response.trailers": {},
                 "http.response.early_hint": {},
@@ -237,17 +294,29 @@ class Server:
     def _on_signal(self, number: int) -> None:
         self._signals.append(number)
         self._is_forced = len(self._signals) > 1
+        systemd.notify("STOPPING=1")
         self.stop()
 
     async def serve_until_signal(self, sockets: Iterable[socket.socket] | None = None) -> None:
-        """The same, and SIGINT or SIGTERM ends it: the first one gracefully, a second at once."""
+        """The same, and SIGINT or SIGTERM ends it: the first one gracefully, a second at once.
+
+        With TLS, SIGHUP reloads the certificates. systemd is told, where it wants to know.
+        """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._on_signal, number)
+        handlers: dict[int, Any] = {
+            number: lambda number=number: self._on_signal(number)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        if self.config.ssl_certfile:
+            handlers[signal.SIGHUP] = self.reload_certificates
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
+        started = loop.create_future()
+        started.add_done_callback(lambda _: systemd.notify("READY=1"))
         try:
-            await self.serve(sockets)
+            await self.serve(sockets, started=started)
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in handlers:
                 loop.remove_signal_handler(number)
 
     @property
@@ -259,13 +328,21 @@ class Server:
 def serve(app: Any, **options: Any) -> None:
     """Serve an application until SIGINT or SIGTERM.
 
-    `app` and the options are as for Server. Raises ConfigError for what can't be served.
+    `app` and the options are as for Server; with `workers` or `reload` it has to be a name. Raises
+    ConfigError for what can't be served, and SystemExit where workers fail in another way.
     """
     server = Server(app, **options)
     logs.configure(server.config)
-    run(server.serve_until_signal())
-    if server.signal == signal.SIGINT:
+    count = workers(server.config)
+    if count:
+        from .supervisor import supervise
+
+        number = supervise(app, server.config, count)
+    else:
+        run(server.serve_until_signal())
+        number = server.signal
+    if number == signal.SIGINT:
         raise KeyboardInterrupt
-    if server.signal is not None:
+    if number is not None:
         sys.stdout.flush()
-        signal.raise_signal(server.signal)
+        signal.raise_signal(number)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .config import Config, ConfigError
+
+if TYPE_CHECKING:
+    from .certificates import Certificates
 
 _REQUIREMENTS = {
     "none": ssl.CERT_NONE,
@@ -39,9 +41,8 @@ def ssl_context(config: Config) -> ssl.SSLContext | None:
     return context
 
 
-def describe(certfile: str | None) -> Callable[[asyncio.Transport], dict[str, Any]]:
+def describe(certificates: Certificates | None) -> Callable[[asyncio.Transport], dict[str, Any]]:
     """What makes the ASGI extension `tls` of a connection: its spec, version 0.2."""
-    certificate = Path(certfile).read_text() if certfile else None
 
     def described(transport: asyncio.Transport) -> dict[str, Any]:
         connection = transport.get_extra_info("ssl_object")
@@ -50,7 +51,7 @@ def describe(certfile: str | None) -> Callable[[asyncio.Transport], dict[str, An
         parts = [part for group in parsed.get("subject", ()) for part in group]
         cipher = connection.cipher()
         return {
-            "server_cert": certificate,
+            "server_cert": certificates.chain_of(connection.context) if certificates else None,
             "client_cert_chain": [ssl.DER_cert_to_PEM_cert(encoded)] if encoded else [],
             "client_cert_name": ",".join(f"{name}={value}" for name, value in parts) or None,
             "client_cert_error": None,
