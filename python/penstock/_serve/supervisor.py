@@ -1,4 +1,4 @@
-"""The process above the workers: `penstock serve --workers N`. Why it is so: docs/design/012.
+"""The process above the workers: `penstock serve --workers N`. Why it is so: docs/design/013.
 
 It owns the listening sockets and never reads from them. Each slot has one worker that serves, and
 for a while a successor, which takes the slot over once it has answered that it is ready: only then
