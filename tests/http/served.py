@@ -118,7 +118,8 @@ def served(app, **options):
         yield found[0]
     finally:
         if isinstance(found[0], Served):
-            found[0].loop.call_soon_threadsafe(found[0].server.stop)
+            with contextlib.suppress(RuntimeError):  # the test has stopped it, and it has ended
+                found[0].loop.call_soon_threadsafe(found[0].server.stop)
         thread.join()
     if len(found) > 1:
         raise found[1]
