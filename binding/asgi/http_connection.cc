@@ -406,16 +406,14 @@ void check_deadlines(HttpConnection* connection, TimePoint now) noexcept {
     switch (connection->phase) {
         case HttpPhase::kHead:
             if (connection->parser().is_amid_request()) {
-                if (is_over(connection->since, deadlines.head))
-                    time_out("request head timed out");
+                if (is_over(connection->since, deadlines.head)) time_out("request head timed out");
                 return;
             }
             if (is_over(connection->since, deadlines.head) || is_left_over(connection->since))
                 close_connection(connection);
             return;
         case HttpPhase::kIdle:
-            if (is_over(connection->since, deadlines.keep_alive) ||
-                is_left_over(connection->since))
+            if (is_over(connection->since, deadlines.keep_alive) || is_left_over(connection->since))
                 close_connection(connection);
             return;
         case HttpPhase::kLingering:
