@@ -41,12 +41,15 @@ PyObject* subprotocols_of(const websocket::Handshake& handshake) noexcept {
 bool change_scope(PyObject* scope, HttpConnection* connection,
                   const websocket::Handshake& handshake) noexcept {
     const AsgiNames& names = connection->server->service->names;
+    // A proxy may have told it: is_tls is of our own connection.
+    PyObject* scheme = PyDict_GetItemWithError(scope, names.scheme);
+    bool is_secure = scheme != nullptr && PyUnicode_CompareWithASCIIString(scheme, "https") == 0;
     PyObject* extensions = PyDict_GetItemWithError(scope, names.extensions);
     Ref<> kept = Ref<>::steal(extensions != nullptr ? extensions_of(extensions, names) : nullptr);
     Ref<> subprotocols = Ref<>::steal(kept ? subprotocols_of(handshake) : nullptr);
     return subprotocols && PyDict_DelItem(scope, names.method) == 0 &&
            PyDict_SetItem(scope, names.type, names.websocket) == 0 &&
-           PyDict_SetItem(scope, names.scheme, connection->is_tls ? names.wss : names.ws) == 0 &&
+           PyDict_SetItem(scope, names.scheme, is_secure ? names.wss : names.ws) == 0 &&
            PyDict_SetItem(scope, names.extensions, kept.get()) == 0 &&
            PyDict_SetItem(scope, names.subprotocols, subprotocols.get()) == 0;
 }

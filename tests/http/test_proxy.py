@@ -150,6 +150,33 @@ class TestOptions:
             assert server.get("/", *headers)[2].startswith(b"1.2.3.4|0 https ")
             assert server.get("/")[2].startswith(b"127.0.0.1|")
 
+    def test_of_a_websocket(self):
+        scopes = []
+
+        async def app(scope, receive, send):
+            scopes.append(scope)
+            await receive()
+            await send({"type": "websocket.close"})
+
+        with served(app, lifespan="off") as server:
+            for more in (b"", b"X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n"):
+                server.exchange(
+                    b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n"
+                    b"Connection: Upgrade, close\r\nSec-WebSocket-Version: 13\r\n"
+                    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + more + b"\r\n"
+                )
+        plain, told = scopes
+        assert (plain["type"], plain["scheme"], plain["client"][0]) == (
+            "websocket",
+            "ws",
+            "127.0.0.1",
+        )
+        assert (told["type"], told["scheme"], told["client"]) == (
+            "websocket",
+            "wss",
+            ("1.2.3.4", 0),
+        )
+
     def test_others(self):
         with served(who, forwarded_allow_ips="10.0.0.0/8,::1") as server:
             assert server.get("/", "X-Forwarded-For: 1.2.3.4")[2].startswith(b"127.0.0.1|")
@@ -272,6 +299,22 @@ class TestProxyProtocol:
             sock.sendall(b"PROXY")
         assert read_all(sock) == b""
         sock.close()
+
+    def test_a_slow_client_gets_all_of_its_answer_when_the_server_ends(self):
+        content = bytes(20_000_000)
+
+        async def large(scope, receive, send):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": content})
+
+        with served(large, proxy_protocol=True) as server:
+            sock = server.connect()
+            sock.sendall(GOOD[0][0] + GET)
+            received = sock.recv(1000)
+            server.loop.call_soon_threadsafe(server.server.stop)
+            received += read_all(sock)
+            sock.close()
+        assert received.partition(b"\r\n\r\n")[2] == content
 
     def test_without_it_the_header_is_no_request(self):
         with served(who) as server:

@@ -17,7 +17,6 @@ import logging
 import re
 import socket
 import ssl
-from collections.abc import Callable
 from typing import Any
 
 from penstock._tls import tls_of
@@ -30,6 +29,7 @@ log = logging.getLogger("penstock.server")
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _MOST_V1 = 107  # bytes, its line break included
 _MOST_V2 = 4096  # bytes of addresses and what follows them; a header may announce 65,535
+_POLL = 0.05  # seconds between looks at whether connections are left
 _PAUSE = 0.1  # seconds until accepting is tried again where descriptors are out
 _V1 = re.compile(
     rb"PROXY (?:TCP4 ([0-9.]{7,15}) ([0-9.]{7,15})"
@@ -105,14 +105,16 @@ class Front:
     def __init__(
         self,
         loop: Loop,
-        factory: Callable[[], asyncio.BaseProtocol],
+        factory: Any,
         trusted: Peers,
         *,
         context: ssl.SSLContext | None,
         backlog: int,
         timeout: float,
     ) -> None:
-        """`timeout`: seconds in which a header has to come; 0: no bound."""
+        """`factory` makes protocols, and knows how many `connections` it has; `timeout`: seconds in
+        which a header has to come; 0: no bound.
+        """
         self._loop = loop
         self._factory = factory
         self._trusted = trusted
@@ -120,6 +122,7 @@ class Front:
         self._backlog = backlog
         self._timeout = timeout or None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._handshakes: set[asyncio.Transport] = set()
 
     def listen(self, sock: socket.socket) -> None:
         """Accept on a bound socket, until close()."""
@@ -133,16 +136,17 @@ class Front:
             task.cancel()
 
     async def wait_closed(self) -> None:
-        """Nobody is left who has not sent its header; the others are their server's."""
-        if self._tasks:
-            await asyncio.wait(list(self._tasks))
+        """Until there is no connection, and none on its way."""
+        while self._tasks or self._handshakes or self._factory.connections:
+            await asyncio.sleep(_POLL)
 
     def abort_clients(self) -> None:
-        """As close(): there is nothing else to give up."""
-        self.close()
+        """Those amid TLS's handshake: the others are the factory's."""
+        for transport in list(self._handshakes):
+            transport.abort()
 
     def _secure_with(self, context: ssl.SSLContext) -> None:
-        """Give connections that come from now on that context."""
+        """Give connections that are accepted from now on that context."""
         self._tls = tls_of(context, "", None, None)
 
     def _start(self, coro: Any) -> None:
@@ -238,18 +242,21 @@ class Front:
             self._loop._make_transport(sock, protocol, None, extra)
         else:
             waiter: asyncio.Future[None] = self._loop.create_future()
-            waiter.add_done_callback(_handshake_done)
-            self._loop._make_tls_transport(sock, protocol, waiter, self._tls, True, extra)
+            transport = self._loop._make_tls_transport(
+                sock, protocol, waiter, self._tls, True, extra
+            )
+            self._handshakes.add(transport)
+            waiter.add_done_callback(lambda _: self._handshake_done(waiter, transport))
         if extra is not None and ends is not None:
             # The transport has it now. It has filled in what the socket says, but not begun yet.
             extra["sockname"] = ends[1]
+
+    def _handshake_done(self, waiter: asyncio.Future[None], transport: asyncio.Transport) -> None:
+        self._handshakes.discard(transport)
+        if not waiter.cancelled():
+            waiter.exception()  # the client's matter
 
 
 def _complete(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-def _handshake_done(waiter: asyncio.Future[None]) -> None:
-    if not waiter.cancelled():
-        waiter.exception()  # the client's matter
