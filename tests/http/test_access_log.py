@@ -4,6 +4,7 @@ import base64
 import json
 import logging
 import os
+import pickle
 import re
 import urllib.request
 
@@ -59,6 +60,13 @@ def test_atoms(text, expected):
     assert line(text, headers, query=b"x=1", response=[(b"X-Out", b"out")]) == expected
 
 
+def test_a_websocket_has_no_method_but_gets():
+    told = entry(type="websocket", scheme="ws")
+    del told.scope["method"]
+    assert Format("%(m)s %(r)s").line(told) == "GET GET /a HTTP/1.1"
+    log_json(*told)
+
+
 def test_the_time_is_that_of_the_request():
     assert re.fullmatch(r"\[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]", line("%(t)s"))
 
@@ -86,6 +94,13 @@ def test_what_is_no_atom(text):
         served(hello, access_log_format=text),
     ):
         pass
+
+
+def test_workers_get_it_as_it_is():
+    text = "%(h)s %({x-out}o)s"
+    copy = pickle.loads(pickle.dumps(Format(text)))
+    assert copy.needs_headers
+    assert copy.line(entry(response=[(b"x-out", b"out")])) == "1.2.3.4 out"
 
 
 def test_one_format_at_a_time():

@@ -84,6 +84,11 @@ def _time(entry: Entry) -> str:
     return time.strftime("[%d/%b/%Y:%H:%M:%S %z]", begun)
 
 
+def _method(entry: Entry) -> str:
+    method: str = entry.scope.get("method", "GET")  # a websocket's has none
+    return method
+
+
 def _target(entry: Entry) -> str:
     path: bytes = entry.scope["raw_path"]
     query: bytes = entry.scope["query_string"]
@@ -95,7 +100,7 @@ def _protocol(entry: Entry) -> str:
 
 
 def _request(entry: Entry) -> str:
-    return escaped(f"{entry.scope['method']} {_target(entry)} {_protocol(entry)}")
+    return escaped(f"{_method(entry)} {_target(entry)} {_protocol(entry)}")
 
 
 def _field(headers: Headers, name: bytes) -> str | None:
@@ -133,7 +138,7 @@ _ATOMS: dict[str, Atom] = {
     "u": _user,
     "t": _time,
     "r": _request,
-    "m": lambda entry: escaped(entry.scope["method"]),
+    "m": lambda entry: escaped(_method(entry)),
     "U": lambda entry: escaped(entry.scope["raw_path"].decode("latin-1")),
     "q": lambda entry: escaped(entry.scope["query_string"].decode("latin-1")),
     "H": _protocol,
@@ -173,6 +178,7 @@ class Format:
 
     def __init__(self, text: str) -> None:
         """Raises ValueError, naming the first atom that is none."""
+        self._text = text
         self._parts: list[str | Atom] = []
         self.needs_headers = False
         at = 0
@@ -192,6 +198,9 @@ class Format:
         if atom is None:
             raise ValueError(f"must not have {found[0]!r}, which stands for nothing")
         return atom
+
+    def __reduce__(self) -> tuple[type[Format], tuple[str]]:
+        return Format, (self._text,)  # workers get it pickled
 
     def line(self, entry: Entry) -> str:
         """The entry's."""
@@ -223,7 +232,7 @@ def log_json(
     told = {
         "time": begun.isoformat(timespec="milliseconds"),
         "client": client[0] if client else None,
-        "method": scope["method"],
+        "method": _method(entry),
         "scheme": scope["scheme"],
         "host": _field(scope["headers"], b"host"),
         "path": scope["raw_path"].decode("latin-1"),
