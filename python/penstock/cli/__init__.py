@@ -14,7 +14,7 @@ usage: penstock run [-m module | -c code | script | -] [args]
        penstock --version
 
   run      run a Python program with penstock as its asyncio
-  serve    serve an ASGI application over HTTP
+  serve    serve an ASGI or WSGI application over HTTP
   doctor   tell what this kernel and this Python give, and what is in use
   bench    measure it beside the other loops that are installed
 """
