@@ -43,11 +43,13 @@ Inflater::~Inflater() { inflateEnd(&stream_->z); }
 void Inflater::reset() noexcept {
     inflateReset(&stream_->z);
     may_have_more_ = false;
+    is_broken_ = false;
     size_ = 0;
 }
 
 Inflater::Step Inflater::next(std::string_view& input) {
     z_stream& z = stream_->z;
+    if (is_broken_) return Step::kRefused;
     while (!input.empty() || may_have_more_) {
         uInt given = at_most(input.size());
         z.next_in = readable(input);
@@ -66,10 +68,11 @@ Inflater::Step Inflater::next(std::string_view& input) {
         } else if (status == Z_BUF_ERROR) {
             may_have_more_ = false;  // nothing was left to do
         } else if (status != Z_OK) {
-            return Step::kRefused;
+            is_broken_ = true;
         }
+        // What stands before the fault is told too, however the input was cut.
         if (size_ > 0) return Step::kOutput;
-        if (status == Z_BUF_ERROR && !input.empty()) return Step::kRefused;
+        if (is_broken_ || (status == Z_BUF_ERROR && !input.empty())) return Step::kRefused;
     }
     return Step::kNeedInput;
 }

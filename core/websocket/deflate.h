@@ -36,6 +36,7 @@ private:
     std::array<char, std::size_t{16} * 1024> room_;
     std::size_t size_ = 0;
     bool may_have_more_ = false;
+    bool is_broken_ = false;
 };
 
 class Deflater {

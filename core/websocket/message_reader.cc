@@ -163,25 +163,36 @@ bool MessageReader::take_piece(std::string_view piece) {
     return false;
 }
 
+// How many bytes the message may have become with what has been announced of it; `reason` for more.
+std::uint64_t MessageReader::most_inflated(const char*& reason) const noexcept {
+    std::uint64_t most = limits_.message_bytes;
+    reason = "message too big";
+    if (limits_.inflation == 0 || packed_ >= most / limits_.inflation) return most;
+    std::uint64_t bound =
+        std::max<std::uint64_t>(limits_.free_inflated, limits_.inflation * (packed_ + 1) - 1);
+    if (bound < most) reason = "message inflates too much";
+    return std::min(bound, most);
+}
+
 bool MessageReader::inflate(std::string_view piece) {
-    auto refuse = [this](std::uint16_t code, const char* reason) {
-        fail(code, reason);
-        return false;
-    };
+    const char* reason;
+    std::uint64_t most = most_inflated(reason);
     for (;;) {
         Inflater::Step step = inflater_->next(piece);
         if (step == Inflater::Step::kNeedInput) return true;
-        if (step == Inflater::Step::kRefused)
-            return refuse(kInvalidData, "data that can't be inflated");
+        if (step == Inflater::Step::kRefused) {
+            fail(kInvalidData, "data that can't be inflated");
+            return false;
+        }
         std::string_view output = inflater_->output();
-        std::uint64_t size = std::uint64_t{text_.size()} + output.size();
-        if (size > limits_.message_bytes) return refuse(kMessageTooBig, "message too big");
-        // Of the bytes that have been announced: what is still to come of a frame counts.
-        bool is_bomb = limits_.inflation > 0 && size > limits_.free_inflated &&
-                       size / limits_.inflation > packed_;
-        if (is_bomb) return refuse(kMessageTooBig, "message inflates too much");
+        bool is_too_much = output.size() > most - text_.size();
+        // What there is room for is looked at first: the pieces must not decide what is told.
+        if (is_too_much) output = output.substr(0, most - text_.size());
         text_.append(output);
         if (!take_piece(output)) return false;
+        if (!is_too_much) continue;
+        fail(kMessageTooBig, reason);
+        return false;
     }
 }
 

@@ -60,6 +60,7 @@ private:
     Event fail(std::uint16_t code, const char* reason) noexcept;
     bool take_payload();
     bool take_piece(std::string_view piece);
+    std::uint64_t most_inflated(const char*& reason) const noexcept;
     bool inflate(std::string_view piece);
     void forget_told() noexcept;
 

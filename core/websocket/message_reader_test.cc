@@ -203,6 +203,21 @@ TEST(MessageReader, WhatCantBeInflated) {
                 "failed 1007 text that is not UTF-8\n");
 }
 
+// Text that is none stands before data that is none: which is told does not depend on the pieces.
+TEST(MessageReader, WhatStandsBeforeAFaultIsLookedAt) {
+    using namespace std::string_view_literals;
+    // Stored: FF, without an end; then a block of the kind that there is not.
+    expect_told(deflated(kText, "\x00\x01\x00\xfe\xff\xff\x06"sv),
+                "failed 1007 text that is not UTF-8\n");
+    expect_told(deflated(kText, "\x00\x01\x00\xfe\xff\x41\x06"sv),
+                "failed 1007 data that can't be inflated\n");
+    std::string text = "\xff" + std::string(1000, 'x');
+    expect_told(deflated(kText, packed(text)), "failed 1007 text that is not UTF-8\n",
+                {.message_bytes = 100});
+    expect_told(deflated(kText, packed(text.substr(1) + text)), "failed 1009 message too big\n",
+                {.message_bytes = 100});
+}
+
 TEST(MessageReader, BombsAreRefused) {
     std::string data = packed(std::string(1 << 20, 'x'));
     ASSERT_LT(data.size(), 2000U);
