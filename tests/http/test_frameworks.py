@@ -3,25 +3,17 @@
 import asyncio
 import json
 import logging
-import shutil
 import signal
-import subprocess
 import threading
 
 import pytest
 
+from .programs import curl
 from .served import served, served_by_command
 
 httpx = pytest.importorskip("httpx")
 
 BIG = b"x" * 1_000_000
-
-
-def curl(url, *words):
-    if shutil.which("curl") is None:
-        pytest.skip("there is no curl")
-    done = subprocess.run(["curl", "-sS", *words, url], capture_output=True, check=True, timeout=60)
-    return done.stdout
 
 
 def check(server, client, reads_chunks=True):

@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import subprocess
 from email.utils import formatdate
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from penstock._serve.config import ConfigError
 from penstock._serve.static import _ranges_of
 
+from .programs import curl
 from .served import served, served_by_command
 
 CONTENT = bytes(range(256)) * 1000
@@ -294,9 +294,7 @@ class TestRanges:
     def test_curl_resumes(self, server, tmp_path):
         part = tmp_path / "part"
         part.write_bytes(CONTENT[:1000])
-        subprocess.run(
-            ["curl", "-sSf", "-C", "-", "-o", str(part), f"{server.url}/static/data"], check=True
-        )
+        curl(f"{server.url}/static/data", "-C", "-", "-o", str(part))
         assert part.read_bytes() == CONTENT
 
 
@@ -335,10 +333,7 @@ class TestPacked:
 def test_a_file_that_is_large(tmp_path):
     (tmp_path / "large").write_bytes(os.urandom(20_000_000))
     with served(app, static=f"/={tmp_path}") as server:
-        done = subprocess.run(
-            ["curl", "-sSf", f"{server.url}/large"], check=True, capture_output=True
-        )
-        assert done.stdout == (tmp_path / "large").read_bytes()
+        assert curl(f"{server.url}/large") == (tmp_path / "large").read_bytes()
 
 
 def test_on_the_command_line(folder):
@@ -347,7 +342,4 @@ def test_on_the_command_line(folder):
     words = ("an_app:app", "--static", f"/a={folder}", "--static", f"/b={folder}/sub")
     with served_by_command(*words, directory=folder) as (_, port):
         for path, content in (("a/page.html", b"<p>page</p>"), ("b/", b"index")):
-            done = subprocess.run(
-                ["curl", "-sSf", f"http://127.0.0.1:{port}/{path}"], check=True, capture_output=True
-            )
-            assert done.stdout == content
+            assert curl(f"http://127.0.0.1:{port}/{path}") == content
