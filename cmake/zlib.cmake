@@ -3,7 +3,8 @@
 include(CheckCXXSourceCompiles)
 include(CMakePushCheckState)
 
-# find_static_zlib(): sets PENSTOCK_ZLIB to a static library that a shared module can be made with.
+# find_static_zlib(): sets PENSTOCK_ZLIB to a static library that the module can be made with. Debian's is
+# compiled for executables: its names have to be the module's own, as exports.map makes them.
 function(find_static_zlib)
   find_path(PENSTOCK_ZLIB_INCLUDE zlib.h)
   find_library(PENSTOCK_libz NAMES libz.a PATH_SUFFIXES ${CMAKE_SYSTEM_PROCESSOR}-linux-gnu)
@@ -13,14 +14,16 @@ function(find_static_zlib)
   cmake_push_check_state(RESET)
   set(CMAKE_REQUIRED_INCLUDES ${PENSTOCK_ZLIB_INCLUDE})
   set(CMAKE_REQUIRED_LIBRARIES ${PENSTOCK_libz})
-  set(CMAKE_REQUIRED_LINK_OPTIONS -shared -Wl,-z,defs)
+  set(CMAKE_REQUIRED_LINK_OPTIONS -shared -Wl,-z,defs
+      -Wl,--version-script=${CMAKE_SOURCE_DIR}/binding/exports.map)
   check_cxx_source_compiles("
     #include <zlib.h>
-    int main() {
+    extern \"C\" __attribute__((visibility(\"default\"))) int PyInit__core() {
       z_stream in{}, out{};
       return inflateInit2(&in, -15) + deflateInit2(&out, 6, Z_DEFLATED, -15, 8, 0) + deflate(&out, 0) +
              inflate(&in, 0);
-    }" zlib_fits)
+    }
+    int main() {}" zlib_fits)
   cmake_pop_check_state()
   if(zlib_fits)
     set(PENSTOCK_ZLIB ${PENSTOCK_libz} PARENT_SCOPE)
