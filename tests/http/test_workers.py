@@ -64,6 +64,7 @@ async def test_recycles_lose_nothing(tmp_path, limit, reason):
         assert await served.stop() == -signal.SIGTERM
 
 
+@pytest.mark.memory
 async def test_a_worker_that_has_grown_is_replaced(tmp_path):
     async with command(tmp_path, "--workers", "1", "--limit-worker-rss", "150m") as served:
         port = await served.serves()
