@@ -200,7 +200,7 @@ void pump(HttpConnection* connection) noexcept {
         while (goes_on && !is_closing(connection)) {
             if (!must_wait(connection)) goes_on = step(connection, unstarted);
             if (unstarted && (!goes_on || must_wait(connection))) {
-                Ref<Exchange> starting = std::move(unstarted);
+                Ref<Exchange> starting = std::exchange(unstarted, Ref<Exchange>());
                 start_application(starting.get());
                 ++requests;
             }

@@ -3,10 +3,12 @@
 namespace penstock::py {
 
 bool AsgiNames::fill() noexcept {
-#define NAME(name) \
-    if ((name = PyUnicode_InternFromString(#name)) == nullptr) return false;
-#define TEXT(name, text) \
-    if ((name = PyUnicode_InternFromString(text)) == nullptr) return false;
+#define NAME(name)                                  \
+    this->name = PyUnicode_InternFromString(#name); \
+    if (this->name == nullptr) return false;
+#define TEXT(name, text)                             \
+    this->name = PyUnicode_InternFromString((text)); \
+    if (this->name == nullptr) return false;
     PENSTOCK_ASGI_NAMES(NAME)
     PENSTOCK_ASGI_TEXTS(TEXT)
 #undef NAME
