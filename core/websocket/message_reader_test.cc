@@ -28,7 +28,9 @@ TEST(MessageReader, SizesOfLengths) {
         std::string payload(size, 'x');
         Limits limits;
         std::string input = frame(kBinary, payload) + frame(kText, payload);
-        expect_told(input, "binary " + payload + "\ntext " + payload + '\n', limits);
+        std::string told = "binary ";
+        told.append(payload).append("\ntext ").append(payload).append("\n");
+        expect_told(input, told, limits);
     }
 }
 
@@ -182,8 +184,9 @@ TEST(MessageReader, CompressedMessagesOfManySizes) {
         std::string data = packed(text);
         ASSERT_FALSE(data.empty());
         Limits limits;
-        expect_told(deflated(kText, data) + deflated(kBinary, data),
-                    "text " + text + "\nbinary " + text + '\n', limits);
+        std::string told = "text ";
+        told.append(text).append("\nbinary ").append(text).append("\n");
+        expect_told(deflated(kText, data) + deflated(kBinary, data), told, limits);
     }
 }
 
