@@ -37,13 +37,12 @@ void application_failed(Exchange* exchange, const char* message, PyObject* excep
     abort_connection(connection.get());
 }
 
-PyObject* exception_of(State* state, BaseFuture* task) noexcept {
-    if (task->state == kCancelled) {
-        raise_cancelled(state, task);
-        return take_exception();
-    }
-    task->log_tb = 0;
-    return Py_XNewRef(task->exception);
+// What the application has ended by, or nullptr. `task` is done, and of any make.
+PyObject* exception_of(const State* state, PyObject* task) noexcept {
+    Ref<> result = Ref<>::steal(is_known_future(state, task)
+                                    ? future_result(state, as_base(task))
+                                    : PyObject_CallMethodNoArgs(task, state->str_result));
+    return result ? nullptr : take_exception();
 }
 
 // Whether the application has ended by what send() has told it, or by an exception of its own that
@@ -74,10 +73,12 @@ void application_done(Exchange* exchange, PyObject* task) noexcept {
     if (exchange->task != nullptr && PySet_Discard(exchange->server->service->running, task) < 0)
         PyErr_WriteUnraisable(task);
     Py_CLEAR(exchange->task);
-    PyObject* exception = exception_of(exchange->server->loop->state, as_base(task));
+    const State* state = exchange->server->loop->state;
+    PyObject* exception = exception_of(state, task);
     if (exception != nullptr) {
         // Whom the client has left or the server has stopped may end as it likes.
-        bool is_stopped = as_base(task)->state == kCancelled && exchange->connection == nullptr;
+        bool is_stopped = PyErr_GivenExceptionMatches(exception, state->cancelled_error) &&
+                          exchange->connection == nullptr;
         bool is_told = exchange->is_gone && is_of_send(exception);
         if (is_stopped || is_told) return Py_DECREF(exception);
     }

@@ -538,6 +538,33 @@ async def test_an_application_that_is_none(serve, caplog, app):
     assert caplog.records
 
 
+@pytest.mark.parametrize("sleeps", [False, True])
+async def test_tasks_of_another_make(serve, caplog, sleeps):
+    """A program's task factory may give tasks that are none of CPython's either."""
+
+    async def app(scope, receive, send):
+        if sleeps:
+            await asyncio.sleep(0)
+        if scope["path"] == "/fails":
+            raise ValueError("wrong")
+        await hello(scope, receive, send)
+
+    def factory(loop, coro, **keywords):
+        return asyncio.tasks._PyTask(coro, loop=loop, **keywords)
+
+    async with serve(app) as serving, serving.client() as client:
+        asyncio.get_running_loop().set_task_factory(factory)
+        try:
+            await client.send(GET)
+            assert (await client.response())[0] == 200
+            await client.send(b"GET /fails HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert (await client.response())[0] == 500
+        finally:
+            asyncio.get_running_loop().set_task_factory(None)
+    (record,) = caplog.records
+    assert record.exc_info[1].args == ("wrong",)
+
+
 async def test_what_runs_after_the_response_does_not_hold_the_connection(serve):
     go_on = asyncio.Event()
     ended = []
