@@ -8,14 +8,15 @@
 #include <string>
 #include <string_view>
 
-#include "http1/testing/transcript.h"
+#include "http1/testing/pieces.h"
 
 namespace penstock::http1 {
 namespace {
 
+using testing::in_pieces;
+using testing::kAll;
 using testing::Transcript;
 
-constexpr std::size_t kAll = ~std::size_t{0};
 constexpr Limits kTight = {.target_bytes = 20,
                            .head_bytes = 120,
                            .fields = 4,
@@ -27,19 +28,6 @@ constexpr Limits kTight = {.target_bytes = 20,
 
 void require(bool is_so) {
     if (!is_so) std::abort();
-}
-
-template <class Length, class Before>
-Transcript in_pieces(std::string_view input, const Limits& limits, Length length, Before before) {
-    Transcript told(limits);
-    while (!input.empty()) {
-        std::string_view piece = input.substr(0, length());
-        told.feed(piece, before());
-        input.remove_prefix(piece.size());
-    }
-    while (told.step()) {
-    }
-    return told;
 }
 
 void check_splits(std::string_view input, const Limits& limits) {

@@ -90,8 +90,7 @@ bool act_on_message(Exchange* exchange, PyObject* message) noexcept;
 bool begin_file(Exchange* exchange, std::uint64_t size, bool is_last, bool& is_sent) noexcept;
 bool end_file(Exchange* exchange, bool is_sent, bool is_last) noexcept;
 // Whether `type` is that of a message with a file, in a response that has begun.
-enum class FileMessage : std::uint8_t { kNone, kPath, kFile };
-FileMessage file_message(Exchange* exchange, PyObject* message) noexcept;
+bool has_file(Exchange* exchange, PyObject* message) noexcept;
 // The same for a message of that type, whatever its own is. May throw std::bad_alloc.
 bool act_on(Exchange* exchange, PyObject* message, PyObject* type);
 // A response of our own, where none was started: text/plain.

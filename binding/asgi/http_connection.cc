@@ -205,8 +205,7 @@ void pump(HttpConnection* connection) noexcept {
                 ++requests;
             }
             bool is_over = connection->closes && connection->exchange == nullptr;
-            if (is_over || (goes_on && must_wait(connection)) || requests == kMostRequestsATurn)
-                goes_on = false;
+            if (is_over || must_wait(connection) || requests == kMostRequestsATurn) goes_on = false;
         }
         if (connection->transport != nullptr) hold_back(connection);
     } catch (const std::bad_alloc&) {

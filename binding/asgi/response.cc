@@ -7,6 +7,7 @@
 #include <new>
 
 #include "asgi/exchange.h"
+#include "asgi/message.h"
 #include "asgi/text.h"
 #include "asgi/websocket.h"
 #include "http1/response.h"
@@ -16,14 +17,6 @@
 namespace penstock::py {
 namespace {
 
-constexpr std::size_t kLargeBody = std::size_t{32} * 1024;   // from there on it is not copied
-constexpr std::size_t kMostOutput = std::size_t{64} * 1024;  // then it leaves at once
-
-bool unexpected(PyObject* type, const char* where) noexcept {
-    PyErr_Format(PyExc_RuntimeError, "Unexpected ASGI message '%S' sent, %s", type, where);
-    return false;
-}
-
 PyObject* item(PyObject* message, PyObject* key) noexcept {  // borrowed
     return PyDict_GetItemWithError(message, key);
 }
@@ -32,10 +25,6 @@ int flag(PyObject* message, PyObject* key) noexcept {  // -1 with an exception s
     PyObject* value = item(message, key);
     if (value == nullptr) return PyErr_Occurred() != nullptr ? -1 : 0;
     return PyObject_IsTrue(value);
-}
-
-bool is(PyObject* type, PyObject* wanted) noexcept {
-    return type == wanted || (PyUnicode_Check(type) && PyUnicode_Compare(type, wanted) == 0);
 }
 
 // ---- header fields ---------------------------------------------------------------------------
@@ -269,7 +258,7 @@ bool check_length(Exchange* exchange, std::size_t size, bool is_last) noexcept {
 // What no copy is made of leaves at once, with what stands before it.
 bool put_bytes(HttpConnection* connection, std::string& output, PyObject* body) {
     std::string_view text = view_of_bytes(body);
-    if (text.size() < kLargeBody) {
+    if (text.size() < kNotCopied) {
         output.append(text);
         return true;
     }
@@ -459,16 +448,15 @@ bool act_on_message(Exchange* exchange, PyObject* message) noexcept {
     }
 }
 
-FileMessage file_message(Exchange* exchange, PyObject* message) noexcept {
+bool has_file(Exchange* exchange, PyObject* message) noexcept {
     bool may_come =
         exchange->connection != nullptr &&
         (exchange->phase == ResponsePhase::kStarted || exchange->phase == ResponsePhase::kBody);
-    if (!may_come || !PyDict_Check(message)) return FileMessage::kNone;
+    if (!may_come || !PyDict_Check(message)) return false;
     const AsgiNames& names = exchange->server->service->names;
     PyObject* type = item(message, names.type);
-    if (type == nullptr || type == names.response_body) return PyErr_Clear(), FileMessage::kNone;
-    if (is(type, names.response_pathsend)) return FileMessage::kPath;
-    return is(type, names.response_zerocopysend) ? FileMessage::kFile : FileMessage::kNone;
+    if (type == nullptr || type == names.response_body) return PyErr_Clear(), false;
+    return is(type, names.response_pathsend) || is(type, names.response_zerocopysend);
 }
 
 bool begin_file(Exchange* exchange, std::uint64_t size, bool is_last, bool& is_sent) noexcept {

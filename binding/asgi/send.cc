@@ -73,7 +73,7 @@ PySendResult begin(Coroutine* self, PyObject** result) noexcept {
     Exchange* exchange = as_send(self)->exchange;
     if (!check_client(exchange)) return fail(result);
     Ref<> message = Ref<>::steal(std::exchange(as_send(self)->message, nullptr));
-    if (file_message(exchange, message.get()) != FileMessage::kNone)
+    if (has_file(exchange, message.get()))
         return begin_sending_file(as_send(self), message.get(), result);
     if (!act_on_message(exchange, message.get())) return fail(result);
     return wait_for_room(as_send(self), result);

@@ -1,5 +1,6 @@
 // The messages of a websocket's application as frames, or as the response that denies it.
 #include "asgi/exchange.h"
+#include "asgi/message.h"
 #include "asgi/text.h"
 #include "asgi/websocket.h"
 #include "http1/response.h"
@@ -10,18 +11,6 @@
 
 namespace penstock::py {
 namespace {
-
-constexpr std::size_t kLargeMessage = std::size_t{32} * 1024;  // from there on it is not copied
-constexpr std::size_t kMostOutput = std::size_t{64} * 1024;    // then it leaves at once
-
-bool unexpected(PyObject* type, const char* where) noexcept {
-    PyErr_Format(PyExc_RuntimeError, "Unexpected ASGI message '%S' sent, %s", type, where);
-    return false;
-}
-
-bool is(PyObject* type, PyObject* wanted) noexcept {
-    return type == wanted || (PyUnicode_Check(type) && PyUnicode_Compare(type, wanted) == 0);
-}
 
 // Borrowed; None counts as missing. Where it is missing an exception may be set.
 PyObject* item(PyObject* message, PyObject* key) noexcept {
@@ -148,7 +137,7 @@ bool send_payload(Exchange* exchange, websocket::Opcode opcode, std::string_view
 bool send_text(Exchange* exchange, PyObject* text) {
     std::string_view payload;
     if (!utf8_of(text, "text", payload)) return false;
-    if (payload.size() < kLargeMessage)
+    if (payload.size() < kNotCopied)
         return send_payload(exchange, websocket::Opcode::kText, payload, nullptr);
     Ref<> bytes = Ref<>::steal(bytes_of(payload));
     return bytes && send_payload(exchange, websocket::Opcode::kText, view_of_bytes(bytes.get()),
@@ -165,7 +154,7 @@ bool send_bytes(Exchange* exchange, PyObject* data) {
     if (!bytes) return false;
     std::string_view payload = view_of_bytes(bytes.get());
     return send_payload(exchange, websocket::Opcode::kBinary, payload,
-                        payload.size() < kLargeMessage ? nullptr : bytes.get());
+                        payload.size() < kNotCopied ? nullptr : bytes.get());
 }
 
 bool send_message(Exchange* exchange, PyObject* message) {

@@ -9,23 +9,10 @@
 #include <string_view>
 #include <utility>
 
+#include "http1/testing/pieces.h"
 #include "http1/testing/transcript.h"
 
 namespace penstock::http1::testing {
-
-// The pieces are `length()` bytes long; what is left of one after `before()` events is held.
-template <class Length, class Before>
-Transcript in_pieces(std::string_view input, const Limits& limits, Length length, Before before) {
-    Transcript told(limits);
-    while (!input.empty()) {
-        std::string_view piece = input.substr(0, length());
-        told.feed(piece, before());
-        input.remove_prefix(piece.size());
-    }
-    while (told.step()) {
-    }
-    return told;
-}
 
 inline Transcript whole(std::string_view input, const Limits& limits = {}) {
     Transcript told(limits);
@@ -35,7 +22,6 @@ inline Transcript whole(std::string_view input, const Limits& limits = {}) {
 
 inline void expect_told(std::string_view input, std::string_view expected,
                         const Limits& limits = {}) {
-    constexpr std::size_t kAll = ~std::size_t{0};
     Transcript told = whole(input, limits);
     ASSERT_EQ(told.text(), expected) << ::testing::PrintToString(input.substr(0, 500));
     ASSERT_FALSE(told.has_lied());
