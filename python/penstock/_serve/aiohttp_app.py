@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from . import logs
-from .config import Config, ConfigError
+from .config import Config, ServerError
 from .proxies import ProxyHeaders
 
 _SHORT = 0.001  # seconds; to aiohttp 0 is for ever
@@ -50,9 +50,9 @@ class AiohttpAdapter:
     state = None
 
     def __init__(self, app: web.Application, config: Config) -> None:
-        """Raises ConfigError for options that only other applications can have."""
+        """Raises ServerError for options that only other applications can have."""
         if config.static:
-            raise ConfigError("static: an aiohttp application has router.add_static() for files")
+            raise ServerError("static: an aiohttp application has router.add_static() for files")
         self.app = app
         self._config = config
         self._shutdown: asyncio.Task[None] | None = None

@@ -8,12 +8,12 @@ import os
 import sys
 from typing import Any
 
-from .config import Config, ConfigError
+from .config import Config, ServerError
 from .static import StaticFiles
 
 
 def load(app: Any, config: Config) -> Any:
-    """The application, as an ASGI 3 callable. Raises ConfigError where there is none."""
+    """The application, as an ASGI 3 callable. Raises ServerError where there is none."""
     if isinstance(app, str):
         app = _imported(app, config.app_dir)
     if config.factory:
@@ -28,7 +28,7 @@ def load(app: Any, config: Config) -> Any:
 def _imported(name: str, directory: str) -> Any:
     module_name, colon, attributes = name.partition(":")
     if not module_name or not colon or not attributes:
-        raise ConfigError(
+        raise ServerError(
             f"{name!r} names no application: write module:attribute, as in 'app:app' for "
             "`app = …` in app.py"
         )
@@ -40,7 +40,7 @@ def _imported(name: str, directory: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not (module_name + ".").startswith(error.name + "."):
             raise  # of something that the application imports
-        raise ConfigError(
+        raise ServerError(
             f"there is no module {module_name!r} in {path}: is that the right directory? "
             "(--app-dir)"
         ) from None
@@ -48,13 +48,13 @@ def _imported(name: str, directory: str) -> Any:
         try:
             found = getattr(found, attribute)
         except AttributeError:
-            raise ConfigError(f"module {module_name!r} has no {attributes!r}") from None
+            raise ServerError(f"module {module_name!r} has no {attributes!r}") from None
     return found
 
 
 def _made(factory: Any) -> Any:
     if not callable(factory):
-        raise ConfigError(f"--factory: {factory!r} can't be called")
+        raise ServerError(f"--factory: {factory!r} can't be called")
     return factory()
 
 
@@ -65,7 +65,7 @@ def _interface(app: Any) -> str:
     if inspect.isclass(app):
         return "asgi2"
     if not callable(app):
-        raise ConfigError(f"{app!r} is no application: it can't be called")
+        raise ServerError(f"{app!r} is no application: it can't be called")
     call = app if inspect.isfunction(app) else type(app).__call__
     if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(call):
         return "asgi3"

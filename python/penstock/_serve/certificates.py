@@ -13,7 +13,7 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from . import logs
-from .config import Config, ConfigError
+from .config import Config, ServerError
 
 _Look = tuple[tuple[int, int, int] | None, ...]
 
@@ -22,7 +22,7 @@ class Certificates:
     """Those of one server. `make` makes a context of the options, as at the start."""
 
     def __init__(self, config: Config, make: Callable[[Config], ssl.SSLContext | None]) -> None:
-        """Raises ConfigError where a file can't be used."""
+        """Raises ServerError where a file can't be used."""
         self._config = config
         self._make = make
         self._used = self._last = self._look()
@@ -42,7 +42,7 @@ class Certificates:
         self._used = self._last = self._look()
         try:
             self.context = self._made()
-        except (ConfigError, OSError) as error:
+        except (ServerError, OSError) as error:
             logs.server.error("The certificates that were in use stay: %s", error)
             return None
         logs.server.info("Certificates reloaded from %s", self._config.ssl_certfile)

@@ -19,39 +19,36 @@ class ServerError(Exception):
     __module__ = "penstock"
 
 
-ConfigError = ServerError
-
-
 class Config(SimpleNamespace):
     """One attribute for each option of penstock._serve.options."""
 
     def __init__(self, **given: Any) -> None:
         """Take keyword arguments; those not given have their defaults.
 
-        Raises ConfigError for a name that is no option, and for a value that can't be.
+        Raises ServerError for a name that is no option, and for a value that can't be.
         """
         super().__init__(**{option.name: option.default for option in OPTIONS})
         for name, value in given.items():
             setattr(self, name, checked(find(name, f"option {name!r}"), value, name))
         if self.ssl_keyfile and not self.ssl_certfile:
-            raise ConfigError("ssl_keyfile is the key of a certificate: give ssl_certfile too")
+            raise ServerError("ssl_keyfile is the key of a certificate: give ssl_certfile too")
         if self.uds is not None and self.fd is not None:
-            raise ConfigError("uds and fd exclude each other: a server listens on one of them")
+            raise ServerError("uds and fd exclude each other: a server listens on one of them")
         if self.access_log_format is not None and self.access_log_json:
-            raise ConfigError("access_log_format and access_log_json exclude each other")
+            raise ServerError("access_log_format and access_log_json exclude each other")
 
 
 def find(name: str, what: str) -> Option:
-    """The option of that name. Raises ConfigError where there is none, with the nearest."""
+    """The option of that name. Raises ServerError where there is none, with the nearest."""
     if name in BY_NAME:
         return BY_NAME[name]
     near = difflib.get_close_matches(name, BY_NAME, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ConfigError(f"there is no {what}{hint}")
+    raise ServerError(f"there is no {what}{hint}")
 
 
 def checked(option: Option, value: Any, where: str) -> Any:
-    """The value, which may be a text, as the option has it. Raises ConfigError."""
+    """The value, which may be a text, as the option has it. Raises ServerError."""
     if option.is_many:
         values = [value] if isinstance(value, str | bytes) else list(value)
         return tuple(_checked(option, each, where) for each in values)
@@ -67,12 +64,12 @@ def _checked(option: Option, value: Any, where: str) -> Any:
         return value  # what it has been made of before
     text = str(value) if isinstance(value, str | int | float | Path) else None
     if text is None:
-        raise ConfigError(f"{where}: {value!r} is no value for it: {option.help}")
+        raise ServerError(f"{where}: {value!r} is no value for it: {option.help}")
     try:
         return option.parse(text)
     except ValueError as error:
         reason = str(error) if str(error).startswith("must") else f"must be: {option.help}"
-        raise ConfigError(f"{where}: {text!r} {reason}") from None
+        raise ServerError(f"{where}: {text!r} {reason}") from None
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -89,14 +86,14 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 def from_file(path: str) -> dict[str, Any]:
     """The options of a TOML file: at its top, in [serve], or in pyproject's [tool.penstock.serve].
 
-    Raises ConfigError where it can't be read.
+    Raises ServerError where it can't be read.
     """
     try:
         content = tomllib.loads(Path(path).read_text())
     except OSError as error:
-        raise ConfigError(f"can't read {path}: {error.strerror}") from None
+        raise ServerError(f"can't read {path}: {error.strerror}") from None
     except ValueError as error:
-        raise ConfigError(f"{path} is no TOML: {error}") from None
+        raise ServerError(f"{path} is no TOML: {error}") from None
     if os.path.basename(path) == "pyproject.toml":
         content = content.get("tool", {}).get("penstock", {}).get("serve", {})
     else:
@@ -114,13 +111,13 @@ def workers(config: Config) -> int:
     """How many processes a supervisor is to start; 0: none, the server is this process."""
     if config.reload:
         if config.workers and config.workers > 1:
-            raise ConfigError("reload has one worker: leave workers out")
+            raise ServerError("reload has one worker: leave workers out")
         return 1
     count: int | None = config.workers
     if count is None:
         try:
             count = int(os.environ.get("WEB_CONCURRENCY") or 0)
         except ValueError:
-            raise ConfigError("the variable WEB_CONCURRENCY must be a whole number") from None
+            raise ServerError("the variable WEB_CONCURRENCY must be a whole number") from None
     needs_one = config.limit_worker_lifetime or config.limit_worker_rss
     return max(count, 1 if needs_one else 0)

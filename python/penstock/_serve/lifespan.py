@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
-from .config import ConfigError
+from .config import ServerError
 
 log = logging.getLogger("penstock.server")
 
@@ -23,7 +23,7 @@ class Lifespan:
         self._task: asyncio.Task[None] | None = None
 
     async def startup(self) -> None:
-        """Raises ConfigError where the application has failed to start."""
+        """Raises ServerError where the application has failed to start."""
         if self._mode == "off":
             return
         self._task = asyncio.get_running_loop().create_task(self._run(), name="penstock-lifespan")
@@ -31,7 +31,7 @@ class Lifespan:
         if answer is None:
             self._give_up()
         elif answer["type"] == "lifespan.startup.failed":
-            raise ConfigError(
+            raise ServerError(
                 f"the application failed to start. {answer.get('message', '')}".strip()
             )
 
@@ -54,7 +54,7 @@ class Lifespan:
         """The application has ended without an answer: it may know nothing of lifespans."""
         error = self._failure()
         if self._mode == "on":
-            raise ConfigError(f"the application failed to start: {error!r}") from error
+            raise ServerError(f"the application failed to start: {error!r}") from error
         log.debug("The application knows no lifespan: %r", error)
         self.state = None
 

@@ -11,11 +11,11 @@ import os
 import socket
 
 from . import server
-from .config import Config, ConfigError
+from .config import Config, ServerError
 
 
 class Listeners:
-    """Raises ConfigError where a socket can't be had."""
+    """Raises ServerError where a socket can't be had."""
 
     def __init__(self, config: Config, slots: int) -> None:
         self._slots: list[list[socket.socket]] = []
@@ -68,17 +68,10 @@ def _is_listening(each: socket.socket) -> bool:
 
 def _sibling(first: socket.socket) -> socket.socket:
     address = first.getsockname()
-    made = socket.socket(first.family, first.type, first.proto)
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if first.family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        made.bind(address)
+        return server.bound(first.family, first.type, first.proto, address, reuse_port=True)
     except OSError as error:
-        made.close()
-        raise ConfigError(
+        raise ServerError(
             f"can't listen on {address[0]} port {address[1]} once more: "
             f"{os.strerror(error.errno or 0)}"
         ) from None
-    return made

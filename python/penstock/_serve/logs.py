@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .access_log import log_json
-from .config import Config, ConfigError
+from .config import Config, ServerError
 
 TRACE = 5  # below DEBUG, as uvicorn has it
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
@@ -39,7 +39,7 @@ class LevelFormatter(logging.Formatter):
 
 
 def configure(config: Config) -> None:
-    """Set logging up as the options say. Raises ConfigError where the file can't be used."""
+    """Set logging up as the options say. Raises ServerError where the file can't be used."""
     logging.addLevelName(TRACE, "TRACE")
     level = TRACE if config.log_level == "trace" else config.log_level.upper()
     if config.log_config:
@@ -67,7 +67,7 @@ def _configure_by(path: str) -> None:
         else:
             logging.config.fileConfig(path, disable_existing_loggers=False)
     except (OSError, ValueError, TypeError, AttributeError, ImportError, KeyError) as error:
-        raise ConfigError(f"log_config: {path} can't be used: {error}") from error
+        raise ServerError(f"log_config: {path} can't be used: {error}") from error
 
 
 def access_logger(config: Config) -> Any:

@@ -130,7 +130,7 @@ class Exporter:
         self._server: Any = None
 
     async def start(self) -> None:
-        """Raises ConfigError where the port can't be had."""
+        """Raises ServerError where the port can't be had."""
         if self._config.metrics_port is None:
             return
         from .server import Server

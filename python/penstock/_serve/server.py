@@ -18,7 +18,7 @@ from penstock.loop import Loop
 
 from . import application, files, logs, metrics, systemd, tls
 from .certificates import Certificates
-from .config import Config, ConfigError, workers
+from .config import Config, ServerError, workers
 from .lifespan import Lifespan
 from .proxies import Peers, ProxyHeaders
 from .proxy_protocol import Front
@@ -28,12 +28,12 @@ _POLL = 0.05  # seconds between looks at what is still under way
 
 
 def listen(config: Config) -> list[socket.socket]:
-    """The sockets that the options name, bound. Raises ConfigError where one can't be had."""
+    """The sockets that the options name, bound. Raises ServerError where one can't be had."""
     if config.fd is not None:
         try:
             return [socket.socket(fileno=os.dup(config.fd))]
         except OSError as error:
-            raise ConfigError(f"fd {config.fd} is no socket: {error.strerror}") from None
+            raise ServerError(f"fd {config.fd} is no socket: {error.strerror}") from None
     if config.uds is not None:
         return [_unix_socket(config.uds)]
     if passed := systemd.listen_fds():
@@ -43,7 +43,7 @@ def listen(config: Config) -> list[socket.socket]:
             config.host or None, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except OSError as error:
-        raise ConfigError(f"host {config.host!r} can't be found: {error.strerror}") from None
+        raise ServerError(f"host {config.host!r} can't be found: {error.strerror}") from None
     sockets: list[socket.socket] = []
     try:
         for family, kind, protocol, _, address in dict.fromkeys(found):
@@ -55,20 +55,32 @@ def listen(config: Config) -> list[socket.socket]:
     return sockets
 
 
-def _tcp_socket(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
+def bound(
+    family: int, kind: int, protocol: int, address: Any, *, reuse_port: bool = False
+) -> socket.socket:
+    """A TCP socket. Raises OSError where it can't have the address."""
     made = socket.socket(family, kind, protocol)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.bind(address)
-    except OSError as error:
+    except OSError:
         made.close()
-        raise ConfigError(
+        raise
+    return made
+
+
+def _tcp_socket(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
+    try:
+        return bound(family, kind, protocol, address)
+    except OSError as error:
+        raise ServerError(
             f"can't listen on {address[0]} port {address[1]}: {error.strerror}; "
             "is another server running there? (--port)"
         ) from None
-    return made
 
 
 def _unix_socket(path: str) -> socket.socket:
@@ -83,7 +95,7 @@ def _unix_socket(path: str) -> socket.socket:
             made.bind(path)
     except OSError as error:
         made.close()
-        raise ConfigError(f"can't listen on {path}: {error.strerror}") from None
+        raise ServerError(f"can't listen on {path}: {error.strerror}") from None
     return made
 
 
@@ -117,7 +129,7 @@ class Server:
     """
 
     def __init__(self, app: Any, **options: Any) -> None:
-        """Raises ConfigError for an option that is none, or can't be."""
+        """Raises ServerError for an option that is none, or can't be."""
         self.config = Config(**options)
         self.sockets: list[socket.socket] = []
         self._app = app
@@ -163,7 +175,7 @@ class Server:
         """
         loop = asyncio.get_running_loop()
         if not isinstance(loop, Loop):
-            raise ConfigError(
+            raise ServerError(
                 "the server needs penstock's loop: penstock.run(…), or penstock.install() before "
                 "asyncio.run(…)"
             )
@@ -363,7 +375,7 @@ def serve(app: Any, **options: Any) -> None:
     """Serve an application until SIGINT or SIGTERM.
 
     `app` and the options are as for Server; with `workers` or `reload` it has to be a name. Raises
-    ConfigError for what can't be served, and SystemExit where workers fail in another way.
+    ServerError for what can't be served, and SystemExit where workers fail in another way.
     """
     server = Server(app, **options)
     logs.configure(server.config)

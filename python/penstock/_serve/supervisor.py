@@ -20,7 +20,7 @@ from penstock._runner import run
 
 from . import logs, metrics, systemd
 from .channel import Channel
-from .config import Config, ConfigError
+from .config import Config, ServerError
 from .listeners import Listeners
 from .server import location
 from .slots import Phase, Process, Slot, delay_after, how_it_ended
@@ -41,9 +41,9 @@ class Supervisor:
     """Runs `count` workers that serve `app`, a name, until a signal."""
 
     def __init__(self, app: Any, config: Config, count: int) -> None:
-        """Raises ConfigError for an application that only this process has."""
+        """Raises ServerError for an application that only this process has."""
         if not isinstance(app, str):
-            raise ConfigError(
+            raise ServerError(
                 "workers import the application: it has to be given by name, 'module:attribute'"
             )
         self.config = config
@@ -408,7 +408,7 @@ class Supervisor:
             return
         try:
             self._listeners.extend(self._count + 1)
-        except ConfigError as error:
+        except ServerError as error:
             log.error("There can't be one more worker: %s", error)
             return
         self._count += 1
@@ -499,7 +499,7 @@ class Supervisor:
 def supervise(app: Any, config: Config, count: int) -> int | None:
     """Run workers until a signal, which is returned.
 
-    Raises ConfigError, or SystemExit with the worker's exit status, where they can't be started.
+    Raises ServerError, or SystemExit with the worker's exit status, where they can't be started.
     """
     if config.reload:
         from .reloader import Reloader
@@ -509,7 +509,7 @@ def supervise(app: Any, config: Config, count: int) -> int | None:
         supervisor = Supervisor(app, config, count)
     run(supervisor.run())
     if supervisor.failure is not None:
-        raise ConfigError(supervisor.failure)
+        raise ServerError(supervisor.failure)
     if supervisor.status is not None:
         raise SystemExit(supervisor.status)
     return supervisor.signal

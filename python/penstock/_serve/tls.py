@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .config import Config, ConfigError
+from .config import Config, ServerError
 
 if TYPE_CHECKING:
     from .certificates import Certificates
@@ -21,7 +21,7 @@ _VERSIONS = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 
 
 def ssl_context(config: Config) -> ssl.SSLContext | None:
-    """The options' TLS, or None. Raises ConfigError where a file can't be used."""
+    """The options' TLS, or None. Raises ServerError where a file can't be used."""
     if config.ssl_certfile is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -36,7 +36,7 @@ def ssl_context(config: Config) -> ssl.SSLContext | None:
             context.set_ciphers(config.ssl_ciphers)
     except OSError as error:  # ssl.SSLError is one
         files = " and ".join(filter(None, (config.ssl_certfile, config.ssl_keyfile)))
-        raise ConfigError(f"TLS can't be set up from {files}: {error}") from error
+        raise ServerError(f"TLS can't be set up from {files}: {error}") from error
     context.verify_mode = _REQUIREMENTS[config.ssl_cert_reqs]
     return context
 

@@ -22,7 +22,7 @@ from penstock._runner import run
 
 from . import logs, metrics
 from .channel import Channel
-from .config import ConfigError
+from .config import ServerError
 from .server import Server
 
 _BEAT = 0.5  # seconds
@@ -116,7 +116,7 @@ def main(words: list[str]) -> int:
         worker = Worker(channel, assignment)
         logs.configure(worker.config)
         run(worker.work(sockets))
-    except ConfigError as error:
+    except ServerError as error:
         channel.send("failed", message=str(error))
         return 2
     return 0

@@ -94,6 +94,24 @@ def round_trips(
     return found
 
 
+def figures(
+    held: list[socket.socket],
+    message: bytes,
+    clock: int,
+    seconds: float,
+    questions: int,
+    size: int = 0,
+) -> dict[str, float]:
+    """Of a server whose CPU time `clock` tells; an answer has `size` bytes, or is the message."""
+    keep_busy(held, message, SECONDS_TO_WARM_UP, size)
+    begin, cpu = time.perf_counter(), time.clock_gettime_ns(clock)
+    answers = keep_busy(held, message, seconds, size)
+    spent = (time.clock_gettime_ns(clock) - cpu) / 1000
+    rate = answers / (time.perf_counter() - begin)
+    waits = round_trips(held[0], message, questions, size)
+    return {"rate": rate, "cpu": spent / answers, **percentiles(waits)}
+
+
 def load(
     port: int,
     pid: int,
@@ -109,13 +127,7 @@ def load(
     clock = cpu_clock(pid)
     message = b"x" * (size - 1) + b"\n"
     held = [connected(port, kind, context) for _ in range(CONNECTIONS)]
-    keep_busy(held, message, SECONDS_TO_WARM_UP)
-    begin, cpu = time.perf_counter(), time.clock_gettime_ns(clock)
-    answers = keep_busy(held, message, seconds)
-    spent = (time.clock_gettime_ns(clock) - cpu) / 1000
-    rate = answers / (time.perf_counter() - begin)
-    waits = round_trips(held[0], message, questions)
-    return {"rate": rate, "cpu": spent / answers, **percentiles(waits)}
+    return figures(held, message, clock, seconds, questions)
 
 
 def response_to(connection: socket.socket, request: bytes) -> bytes:
@@ -144,13 +156,7 @@ def requests(
     assert first[0].startswith(b"HTTP/1.1 200 "), first[0]
     assert first[0].rstrip(b"0\r\n").endswith(answer.encode()), first[0][-100:]
     size = len(first[0])
-    keep_busy(held, message, SECONDS_TO_WARM_UP, size)
-    begin, cpu = time.perf_counter(), time.clock_gettime_ns(clock)
-    answers = keep_busy(held, message, seconds, size)
-    spent = (time.clock_gettime_ns(clock) - cpu) / 1000
-    rate = answers / (time.perf_counter() - begin)
-    waits = round_trips(held[0], message, questions, size)
-    return {"rate": rate, "cpu": spent / answers, **percentiles(waits)}
+    return figures(held, message, clock, seconds, questions, size)
 
 
 def handshakes(port: int, pid: int, count: int, certificate: str) -> dict[str, float]:

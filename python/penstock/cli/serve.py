@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from penstock import install
-from penstock._serve.config import Config, ConfigError, checked, from_environment, from_file
+from penstock._serve.config import Config, ServerError, checked, from_environment, from_file
 from penstock._serve.options import BY_NAME, OPTIONS, Option
 
 
@@ -21,10 +21,10 @@ def command(words: list[str]) -> int:
         options = _options(given, path)
         app = app or os.environ.get("PENSTOCK_APP")
         if app is None:
-            raise ConfigError("no application is named: penstock serve module:attribute")
+            raise ServerError("no application is named: penstock serve module:attribute")
         install()
         _serve(app, options)
-    except ConfigError as error:
+    except ServerError as error:
         print(f"penstock serve: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -61,14 +61,14 @@ def _load_environment(path: str) -> None:
         with open(path) as file:
             lines = file.read().splitlines()
     except OSError as error:
-        raise ConfigError(f"can't read {path}: {error.strerror}") from None
+        raise ServerError(f"can't read {path}: {error.strerror}") from None
     for number, line in enumerate(lines, 1):
         text = line.strip().removeprefix("export ").strip()
         if not text or text.startswith("#"):
             continue
         name, equals, value = text.partition("=")
         if not equals:
-            raise ConfigError(f"{path}, line {number}: it has to read NAME=value")
+            raise ServerError(f"{path}, line {number}: it has to read NAME=value")
         os.environ.setdefault(name.strip(), value.strip().strip("'\""))
 
 
