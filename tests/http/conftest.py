@@ -61,6 +61,8 @@ class Client:
 
 
 class Serving:
+    client_kind = Client
+
     def __init__(self, server):
         self.server = server
         self.port = server.addresses[0][1]
@@ -69,7 +71,7 @@ class Serving:
     async def client(self):
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
-            yield Client(reader, writer)
+            yield self.client_kind(reader, writer)
         finally:
             writer.close()
             try:
@@ -85,7 +87,7 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(app, **options):
+async def serving(app, kind=Serving, **options):
     options = {"host": "127.0.0.1", "port": 0, "lifespan": "off", **options}
     server = penstock.Server(app, **options)
     started = asyncio.get_running_loop().create_future()
@@ -94,7 +96,7 @@ async def serving(app, **options):
     if task.done():
         await task
     try:
-        yield Serving(server)
+        yield kind(server)
     finally:
         server.stop()
         await task

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from penstock._serve.access_log import Entry, Format, escaped, log_json
-from penstock._serve.config import ConfigError
+from penstock._serve.config import ServerError
 
 from .served import served, served_by_command
 
@@ -90,7 +90,7 @@ def test_what_is_no_atom(text):
     with pytest.raises(ValueError, match="stands for nothing"):
         Format(text)
     with (
-        pytest.raises(ConfigError, match="access_log_format"),
+        pytest.raises(ServerError, match="access_log_format"),
         served(hello, access_log_format=text),
     ):
         pass
@@ -105,7 +105,7 @@ def test_workers_get_it_as_it_is():
 
 def test_one_format_at_a_time():
     with (
-        pytest.raises(ConfigError, match="exclude"),
+        pytest.raises(ServerError, match="exclude"),
         served(hello, access_log_format="%h", access_log_json=True),
     ):
         pass

@@ -7,7 +7,7 @@ import pytest
 import trustme
 from hypothesis import given
 from hypothesis import strategies as st
-from penstock._serve.config import ConfigError
+from penstock._serve.config import ServerError
 from penstock._serve.proxies import Peers, ProxyHeaders
 from penstock._serve.proxy_protocol import Malformed, ends_of_v1, ends_of_v2, length_of_v2
 
@@ -197,7 +197,7 @@ class TestOptions:
     @pytest.mark.parametrize("name", ["example.org", "1.2.3.4/33", "1.2.3.4/8", "Unix"])
     def test_what_is_no_address(self, name):
         with (
-            pytest.raises(ConfigError, match="forwarded_allow_ips"),
+            pytest.raises(ServerError, match="forwarded_allow_ips"),
             served(who, forwarded_allow_ips=name),
         ):
             pass

@@ -7,7 +7,7 @@ from email.utils import formatdate
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from penstock._serve.config import ConfigError
+from penstock._serve.config import ServerError
 from penstock._serve.static import _ranges_of
 
 from .programs import curl
@@ -149,7 +149,7 @@ class TestFinding:
 
     @pytest.mark.parametrize("text", ["x", "/x", "x=/", "/x=", "/x=/no/such/place"])
     def test_what_is_no_mount(self, text):
-        with pytest.raises(ConfigError, match="static"), served(app, static=text):
+        with pytest.raises(ServerError, match="static"), served(app, static=text):
             pass
 
     def test_of_a_wsgi_application(self, folder):

@@ -3,7 +3,6 @@
 It shares no code with the server: frames are made and read here as RFC 6455 and 7692 say.
 """
 
-import asyncio
 import base64
 import hashlib
 import os
@@ -12,7 +11,8 @@ import zlib
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import penstock
+from .conftest import Serving
+from .conftest import serving as serving_any
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -149,25 +149,11 @@ class Client:
         return got
 
 
-class Serving:
-    def __init__(self, server):
-        self.server = server
-        self.port = server.addresses[0][1]
+class WebSocketServing(Serving):
+    client_kind = Client
 
     def url(self, path="/"):
         return f"ws://127.0.0.1:{self.port}{path}"
-
-    @asynccontextmanager
-    async def client(self):
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        try:
-            yield Client(reader, writer)
-        finally:
-            writer.close()
-            try:
-                await writer.wait_closed()
-            except ConnectionError:
-                pass
 
     @asynccontextmanager
     async def websocket(self, path="/", **parts):
@@ -176,20 +162,8 @@ class Serving:
             yield client
 
 
-@asynccontextmanager
-async def serving(app, **options):
-    options = {"host": "127.0.0.1", "port": 0, "lifespan": "off", "access_log": False, **options}
-    server = penstock.Server(app, **options)
-    started = asyncio.get_running_loop().create_future()
-    task = asyncio.ensure_future(server.serve(started=started))
-    await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
-    if task.done():
-        await task
-    try:
-        yield Serving(server)
-    finally:
-        server.stop()
-        await task
+def serving(app, **options):
+    return serving_any(app, WebSocketServing, **{"access_log": False, **options})
 
 
 async def echo(scope, receive, send):
