@@ -160,7 +160,8 @@ bool step(HttpConnection* connection, Ref<Exchange>& unstarted) {
         }
         case http1::Event::kHead: {
             std::optional<websocket::Handshake> handshake;
-            if (asks_for_websocket(connection->parser().request())) {
+            if (connection->server->service->websockets.is_on &&
+                asks_for_websocket(connection->parser().request())) {
                 handshake = handshake_of(connection->parser().request());
                 auto [status, reason] = handshake->verdict();
                 if (status != 0) return refuse(connection, status, reason), false;

@@ -130,7 +130,8 @@ bool read_options(HttpService* service, PyObject* options) noexcept {
 
 bool read_websocket_options(WebSocketSettings& settings, PyObject* options) noexcept {
     websocket::Limits& limits = settings.limits;
-    return read_number(options, "ws_max_size", limits.message_bytes) &&
+    return read_flag(options, "takes_websockets", settings.is_on) &&
+           read_number(options, "ws_max_size", limits.message_bytes) &&
            read_number(options, "ws_max_queue", settings.most_queued) &&
            read_number(options, "limit_ws_fragments", limits.free_fragments) &&
            read_number(options, "limit_ws_inflation", limits.inflation) &&

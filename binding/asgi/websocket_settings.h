@@ -10,6 +10,7 @@
 namespace penstock::py {
 
 struct WebSocketSettings {
+    bool is_on = true;  // else a request for one is a request like others
     websocket::Limits limits;
     websocket::DeflatePool pool;
     std::size_t most_queued = 32;  // messages that have come and are not received; 0 counts as 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import tomllib
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from .options import BY_NAME, OPTIONS, Option
+from .options import BY_NAME, OPTIONS, PLURALS, UNBOUNDED, Option
 
 
 class ServerError(Exception):
@@ -29,7 +30,14 @@ class Config(SimpleNamespace):
         """
         super().__init__(**{option.name: option.default for option in OPTIONS})
         for name, value in given.items():
-            setattr(self, name, checked(find(name, f"option {name!r}"), value, name))
+            option = find(PLURALS.get(name, name), f"option {name!r}")
+            if value is None:
+                value = 0 if option.name in UNBOUNDED else option.default
+            setattr(self, option.name, checked(option, value, name))
+        if self.h11_max_incomplete_event_size is not None:
+            self.limit_head = self.h11_max_incomplete_event_size
+        if self.http2:
+            raise ServerError(f"http2 is {BY_NAME['http2'].help}: leave it out")
         if self.ssl_keyfile and not self.ssl_certfile:
             raise ServerError("ssl_keyfile is the key of a certificate: give ssl_certfile too")
         if self.uds is not None and self.fd is not None:
@@ -56,8 +64,14 @@ def checked(option: Option, value: Any, where: str) -> Any:
 
 
 def _checked(option: Option, value: Any, where: str) -> Any:
-    if value is None or (option.is_many and isinstance(value, tuple)):
+    if value is None or option.has_no_effect:
         return value
+    if isinstance(value, tuple) and option.is_many:
+        return _encoded(value) if option.name == "header" else value
+    if isinstance(value, dict) and option.name == "log_config":
+        return value
+    if isinstance(value, int) and option.name == "log_level":
+        value = "trace" if value == 5 else logging.getLevelName(value).lower()
     if isinstance(value, list | tuple) and isinstance(option.default, tuple):
         value = ",".join(map(str, value))
     elif isinstance(option.default, type(None)) and callable(value):
@@ -70,6 +84,10 @@ def _checked(option: Option, value: Any, where: str) -> Any:
     except ValueError as error:
         reason = str(error) if str(error).startswith("must") else f"must be: {option.help}"
         raise ServerError(f"{where}: {text!r} {reason}") from None
+
+
+def _encoded(header: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(part.encode("latin-1") if isinstance(part, str) else part for part in header)
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -105,6 +123,15 @@ def from_file(path: str) -> dict[str, Any]:
         for name, value in content.items()
         if name != "app"
     }
+
+
+def without_effect(config: Config) -> list[str]:
+    """What is said of the options that are taken for uvicorn's sake only, and were given."""
+    return [
+        f"{option.flag}: {option.help}"
+        for option in OPTIONS
+        if option.has_no_effect and getattr(config, option.name) != option.default
+    ]
 
 
 def workers(config: Config) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .access_log import log_json
-from .config import Config, ServerError
+from .config import Config, ServerError, without_effect
 
 TRACE = 5  # below DEBUG, as uvicorn has it
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
@@ -56,18 +56,23 @@ def configure(config: Config) -> None:
             logger.handlers[:] = [handler]
             logger.propagate = False
     logging.getLogger("penstock").setLevel(level)
+    for each in without_effect(config):
+        server.info("%s", each)
 
 
-def _configure_by(path: str) -> None:
+def _configure_by(path: str | dict[str, Any]) -> None:
     try:
-        if path.endswith(".json"):
+        if isinstance(path, dict):
+            logging.config.dictConfig(path)
+        elif path.endswith(".json"):
             logging.config.dictConfig(json.loads(Path(path).read_text()))
         elif path.endswith(".toml"):
             logging.config.dictConfig(tomllib.loads(Path(path).read_text()))
         else:
             logging.config.fileConfig(path, disable_existing_loggers=False)
     except (OSError, ValueError, TypeError, AttributeError, ImportError, KeyError) as error:
-        raise ServerError(f"log_config: {path} can't be used: {error}") from error
+        name = "the dictionary" if isinstance(path, dict) else path
+        raise ServerError(f"log_config: {name} can't be used: {error}") from error
 
 
 def access_logger(config: Config) -> Any:

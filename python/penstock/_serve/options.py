@@ -6,6 +6,7 @@ Names are uvicorn's where it has the option.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -77,6 +78,12 @@ def choice(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def requirement(text: str) -> str:
+    """Whether clients have certificates, in a word or as a number of ssl.VerifyMode."""
+    words = [mode.name.removeprefix("CERT_").lower() for mode in sorted(ssl.VerifyMode)]
+    return words[int(text)] if text in ("0", "1", "2") else choice(*words)(text)
+
+
 def header(text: str) -> tuple[bytes, bytes]:
     """A header as `Name: value`."""
     name, colon, value = text.partition(":")
@@ -105,10 +112,16 @@ class Option:
     help: str
     group: str
     is_many: bool = False
+    has_no_effect: bool = False
 
     @property
     def is_flag(self) -> bool:
         return self.parse is boolean
+
+    @property
+    def takes_word(self) -> bool:
+        """Whether, a flag as it is, it may have true or false behind it, as uvicorn's has."""
+        return self.name == "ws_per_message_deflate"
 
     @property
     def flag(self) -> str:
@@ -185,9 +198,9 @@ OPTIONS: list[Option] = [
         ("ssl_ca_certs", str, None, "certificates that clients' are checked by"),
         (
             "ssl_cert_reqs",
-            choice("none", "optional", "required"),
+            requirement,
             "none",
-            "whether a client has to have a certificate",
+            "whether a client has to have a certificate: none, optional or required",
         ),
         ("ssl_ciphers", str, None, "OpenSSL's list of ciphers for TLS 1.2"),
     ),
@@ -212,6 +225,12 @@ OPTIONS: list[Option] = [
     ),
     *_group(
         "WebSockets",
+        (
+            "ws",
+            choice("auto", "none", "websockets", "websockets-sansio", "wsproto"),
+            "auto",
+            "none: not served, such a request is one of HTTP; all others: served",
+        ),
         ("ws_max_size", size, 16 << 20, "bytes of a message, inflated: 1009"),
         ("ws_max_queue", positive, 32, "messages that wait for the application"),
         ("ws_ping_interval", seconds, 20.0, "seconds between pings. 0: none"),
@@ -307,6 +326,39 @@ OPTIONS: list[Option] = [
         ("access_log_json", boolean, False, "the line of a request is a JSON object"),
         ("use_colors", boolean, None, "colours in logs; where they go to a terminal"),
     ),
+    *_group(
+        "As uvicorn has them",
+        (
+            "h11_max_incomplete_event_size",
+            size,
+            None,
+            "limit_head by another name, which counts where it is given",
+        ),
+        ("http2", boolean, False, "refused: HTTP/1.1 is spoken, and more by a proxy in front"),
+        ("loop", str, "auto", "no effect: the loop is penstock's", False, True),
+        ("http", str, "auto", "no effect: so is the implementation of HTTP", False, True),
+        ("ssl_version", str, None, "no effect: TLS 1.2 and 1.3", False, True),
+        (
+            "reset_contextvars",
+            boolean,
+            False,
+            "no effect: each request has a context of its own in any case",
+            False,
+            True,
+        ),
+    ),
 ]
 
 BY_NAME = {option.name: option for option in OPTIONS}
+# uvicorn.run()'s keywords for what the command line may have several times.
+PLURALS = {f"{option.name}s": option.name for option in OPTIONS if option.is_many}
+# Where None, as it stands in calls of uvicorn.run(), means what 0 does.
+UNBOUNDED = frozenset(
+    {
+        "limit_concurrency",
+        "limit_max_requests",
+        "timeout_graceful_shutdown",
+        "ws_ping_interval",
+        "ws_ping_timeout",
+    }
+)

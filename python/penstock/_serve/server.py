@@ -320,6 +320,7 @@ class Server:
             **vars(config),
             "limit_connections": config.limit_concurrency,
             "headers": config.header,
+            "takes_websockets": config.ws != "none",
             "server_header": b"penstock" if config.server_header else None,
             "state": state,
             "open_file": files.open_file,

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from penstock import install
+from penstock import __version__, install
 from penstock._serve.config import Config, ServerError, checked, from_environment, from_file
 from penstock._serve.options import BY_NAME, OPTIONS, Option
 
@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("app", nargs="?", metavar="APP", help="module:attribute, as in app:app")
     parser.add_argument("--config", metavar="FILE", help="TOML file with these options")
+    parser.add_argument("--version", action="version", version=f"penstock {__version__}")
     groups: dict[str, Any] = {}
     for option in OPTIONS:
         if option.group not in groups:
@@ -95,7 +96,18 @@ def _add(group: Any, option: Option) -> None:
         default = ",".join(default)
     shown = f" [{default}]" if default not in (None, "", False, True) else ""
     text = option.help.replace("%", "%%") + shown
-    if option.is_flag:
+    if option.takes_word:
+        group.add_argument(
+            option.flag, nargs="?", const=True, default=None, metavar="BOOLEAN", help=text
+        )
+        group.add_argument(
+            option.flag.replace("--", "--no-", 1),
+            dest=option.name,
+            action="store_false",
+            default=None,
+            help=argparse.SUPPRESS,
+        )
+    elif option.is_flag:
         group.add_argument(
             option.flag, action=argparse.BooleanOptionalAction, default=None, help=text
         )
