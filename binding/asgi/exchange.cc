@@ -184,6 +184,12 @@ PySendResult wait_in(Exchange* exchange, Coroutine* self, PyObject** result) noe
     return delegate_to_awaitable(self, future.get(), result);
 }
 
+bool has_run_long(const Exchange* exchange) noexcept {
+    constexpr Duration kLong = std::chrono::milliseconds(8);  // the reactor's slice
+    const Reactor* reactor = exchange->server->loop->reactor;
+    return reactor != nullptr && coarse_now() - reactor->turn_time() >= kLong;
+}
+
 void lose_client(Exchange* exchange) noexcept {
     exchange->is_gone = true;
     Py_CLEAR(exchange->connection);

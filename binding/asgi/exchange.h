@@ -76,6 +76,9 @@ void wake_waiting(Exchange* exchange) noexcept;
 void lose_client(Exchange* exchange) noexcept;
 // Parks `self` until then, or lets it wait in another way.
 PySendResult wait_in(Exchange* exchange, Coroutine* self, PyObject** result) noexcept;
+// Whether the turn has taken long. An application whose calls never have to wait would keep the
+// loop to itself: others would starve, and it would never hear that its client has gone.
+bool has_run_long(const Exchange* exchange) noexcept;
 
 // receive.cc
 PyObject* new_receiver(Exchange* exchange) noexcept;

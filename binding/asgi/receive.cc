@@ -83,6 +83,7 @@ PySendResult go_on(Receive* self, PyObject** result) noexcept {
     if (has_news && exchange->phase != ResponsePhase::kDone && !exchange->is_gone)
         return end_with_request(exchange, result);
     if (is_over) {
+        if (has_run_long(exchange)) return give_way(self, result);  // some ask again, and again
         PyObject* message = PyDict_Copy(exchange->server->service->names.disconnect_message);
         return message != nullptr ? end_with(message, result) : fail(result);
     }

@@ -26,8 +26,11 @@ bool check_client(Exchange* exchange) noexcept {
 
 PySendResult wait_for_room(Send* self, PyObject** result) noexcept {
     HttpConnection* connection = self->exchange->connection;
-    if (connection == nullptr || !connection->is_write_paused) return end_with_none(result);
-    return wait_in(self->exchange, self, result);
+    if (connection == nullptr) return end_with_none(result);
+    if (connection->is_write_paused) return wait_in(self->exchange, self, result);
+    bool streams = self->exchange->phase != ResponsePhase::kStarted;
+    if (streams && has_run_long(self->exchange)) return give_way(self, result);
+    return end_with_none(result);
 }
 
 // loop.sendfile(): the kernel copies it to the socket; over TLS it is read here.

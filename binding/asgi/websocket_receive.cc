@@ -80,7 +80,8 @@ PySendResult receive_from_websocket(Exchange* exchange, Coroutine* self,
     bool may_come =
         websocket.phase == WebSocketPhase::kConnecting || websocket.phase == WebSocketPhase::kOpen;
     if (!may_come || exchange->connection == nullptr || exchange->is_gone)
-        return end_with_disconnect(websocket, names, result);
+        return has_run_long(exchange) ? give_way(self, result)
+                                      : end_with_disconnect(websocket, names, result);
     return wait_in(exchange, self, result);
 }
 

@@ -29,7 +29,15 @@ async def app(scope, receive, send):
     if path == "/slow":
         await asyncio.sleep(float(scope["query_string"]))
     elif path == "/block":
+        print("hangs", flush=True)
         time.sleep(float(scope["query_string"]))
+    elif path == "/stubborn":
+        print("hangs", flush=True)
+        while True:
+            try:
+                await asyncio.sleep(float(scope["query_string"]))
+            except asyncio.CancelledError:
+                pass
     elif path == "/grow":
         global ballast
         ballast = bytearray(os.urandom(int(scope["query_string"])))

@@ -1,6 +1,7 @@
 """Keep-alive, pipelining, refusals, deadlines, and how connections end."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -276,6 +277,50 @@ async def test_a_client_that_takes_nothing(serve):
         await client.send(GET)
         await ended
         client.writer.transport.abort()
+
+
+@pytest.mark.parametrize("how", ["send", "receive", "websocket.send", "websocket.receive"])
+async def test_an_application_that_never_waits_does_not_keep_the_loop(serve, how):
+    """It hears that its client has gone, and meanwhile others are served."""
+    ends = asyncio.Queue()
+    patience = time.monotonic() + 30  # seconds, in which a loop that is kept is given back
+
+    async def app(scope, receive, send):
+        if scope["type"] == "http" and scope["path"] == "/hello":
+            return await hello(scope, receive, send)
+        await receive()
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.accept"})
+            message = {"type": "websocket.send", "bytes": b"x" * 1000}
+        else:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            message = {"type": "http.response.body", "body": b"x" * 1000, "more_body": True}
+        await send(message)
+        try:
+            while time.monotonic() < patience:
+                if how.endswith("send"):
+                    await send(message)
+                else:
+                    await receive()
+            ends.put_nowait("its patience")
+        except (OSError, asyncio.CancelledError) as error:
+            ends.put_nowait(type(error))
+            raise
+
+    upgrade = (
+        b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    )
+    async with serve(app, timeout_graceful_shutdown=0.1) as serving:
+        async with serving.client() as client:
+            lines = upgrade if how.startswith("websocket") else b""
+            await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n")
+            await client.reader.readuntil(b"xxx")
+        get = b"GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        for _ in range(3):
+            assert (await serving.get(get))[2] == b"Hello, world"
+    expected = ConnectionResetError if how.endswith("send") else asyncio.CancelledError
+    assert await ends.get() is expected
 
 
 async def test_too_many_connections(serve):

@@ -190,6 +190,26 @@ async def test_workers_end_when_the_supervisor_dies(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("app", "path"),
+    [
+        (APP, "/block?600"),
+        (APP, "/stubborn?600"),
+        ("import time; print('hangs', flush=True); time.sleep(600)", None),
+    ],
+)
+async def test_workers_that_hang_end_when_the_supervisor_dies(tmp_path, app, path):
+    words = ("--workers", "1", "--timeout-graceful-shutdown", "0.5")
+    async with command(tmp_path, *words, app=app) as served:
+        hanging = asyncio.ensure_future(request(await served.serves(), path)) if path else None
+        await served.logged("hangs")
+        served.send(signal.SIGKILL)
+        await until(lambda: not members(served.process.pid))
+        if hanging is not None:
+            with pytest.raises((AssertionError, OSError)):
+                await hanging
+
+
+@pytest.mark.parametrize(
     ("app", "message", "status"),
     [
         ("", "penstock serve: module 'served' has no 'app'\n", 2),

@@ -24,13 +24,12 @@ from .config import Config, ServerError
 from .listeners import Listeners
 from .server import location
 from .slots import Phase, Process, Slot, delay_after, how_it_ended
-from .worker import Assignment
+from .worker import AFTER_GRACE, Assignment
 
 log = logs.server
 
 _TICK = 0.25  # seconds between looks at limits
 _LATE = 5.0  # seconds a tick may be late before it is we who were stopped
-_AFTER_GRACE = 5.0  # seconds beyond timeout_graceful_shutdown, then a worker is killed
 _AFTER_ABORT = 1.0
 _AFTER_DUMP = 1.0  # for a worker that hangs to write its stacks
 _SETTLED = 10.0  # seconds that a worker has lived: its crash is not one in a row
@@ -455,7 +454,7 @@ class Supervisor:
         process.phase = Phase.ENDING
         allowed = self.config.timeout_graceful_shutdown if grace is None else grace
         if allowed:
-            process.kill_at = asyncio.get_running_loop().time() + allowed + _AFTER_GRACE
+            process.kill_at = asyncio.get_running_loop().time() + allowed + AFTER_GRACE
         if not process.channel.send("stop"):
             process.process.terminate()
 
