@@ -525,7 +525,7 @@ bool HttpLink::on_lost(PyObject*) noexcept {
         send_output(self, nullptr);  // there is nobody: the memory goes back
     Ref<Exchange> exchange = Ref<Exchange>::steal(std::exchange(self->exchange, nullptr));
     if (exchange) {
-        ++self->server->service->metrics.lost;
+        if (exchange->phase != ResponsePhase::kUpgraded) ++self->server->service->metrics.lost;
         lose_client(exchange.get());
     }
     return true;

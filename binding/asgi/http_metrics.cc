@@ -29,11 +29,13 @@ PyObject* as_number(std::uint64_t number) noexcept { return PyLong_FromUnsignedL
 PyObject* dict_of_metrics(const HttpMetrics& metrics) noexcept {
     // "N" takes each reference over, and where one is missing gives the others back.
     return Py_BuildValue(
-        "{sNsNsNsNsNsNsNsN}", "accepted", as_number(metrics.accepted), "received_bytes",
+        "{sNsNsNsNsNsNsNsNsNsNsN}", "accepted", as_number(metrics.accepted), "received_bytes",
         as_number(metrics.received), "sent_bytes", as_number(metrics.sent), "lost",
         as_number(metrics.lost), "seconds", as_seconds(static_cast<std::int64_t>(metrics.seconds)),
         "responses", list_of(metrics.responses, as_number), "bounds",
-        list_of(HttpMetrics::kBounds, as_seconds), "took", list_of(metrics.took, as_number));
+        list_of(HttpMetrics::kBounds, as_seconds), "took", list_of(metrics.took, as_number),
+        "websockets_accepted", as_number(metrics.websockets), "messages_received",
+        as_number(metrics.messages_received), "messages_sent", as_number(metrics.messages_sent));
 }
 
 }  // namespace penstock::py

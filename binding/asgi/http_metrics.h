@@ -24,6 +24,8 @@ struct HttpMetrics {
     std::uint64_t sent = 0;
     std::uint64_t lost = 0;     // requests whose client has gone before its response was complete
     std::uint64_t seconds = 0;  // of all responses together, in nanoseconds
+    std::uint64_t websockets = 0;  // accepted
+    std::uint64_t messages_received = 0, messages_sent = 0;
     std::array<std::uint64_t, kClasses> responses{};
     std::array<std::uint64_t, kBounds.size() + 1> took{};
 

@@ -204,6 +204,7 @@ PyObject* drain(PyObject* self, PyObject* args, PyObject* keywords) {
     HttpServer* server = as_http_server(self);
     server->service->is_draining = true;
     std::uint16_t code = restarts != 0 ? websocket::kServiceRestart : websocket::kGoingAway;
+    server->service->leaving = code;
     for_each_connection(server, [code](HttpConnection* connection) {
         if (connection->phase == HttpPhase::kWebSocket && connection->exchange != nullptr)
             leave_websocket(connection->exchange, code);
@@ -230,14 +231,15 @@ PyObject* abort_all(PyObject* self, PyObject*) {
 
 PyObject* metrics(PyObject* self, PyObject*) {
     const HttpService* service = as_http_server(self)->service;
-    std::size_t in_flight = 0;
+    Py_ssize_t in_flight = 0, websockets = 0;
     for (const HttpConnection* connection : service->connections)
-        in_flight += connection->exchange != nullptr ? 1 : 0;
+        if (connection->exchange != nullptr)
+            ++(connection->phase == HttpPhase::kWebSocket ? websockets : in_flight);
     Ref<> dict = Ref<>::steal(dict_of_metrics(service->metrics));
     Ref<> rest = Ref<>::steal(
-        dict ? Py_BuildValue("{sKsnsn}", "requests",
+        dict ? Py_BuildValue("{sKsnsnsn}", "requests",
                              static_cast<unsigned long long>(service->requests), "in_flight",
-                             static_cast<Py_ssize_t>(in_flight), "connections",
+                             in_flight, "websockets", websockets, "connections",
                              static_cast<Py_ssize_t>(service->connections.size()))
              : nullptr);
     bool done = rest && PyDict_Update(dict.get(), rest.get()) == 0;

@@ -93,6 +93,7 @@ struct HttpService {
     bool has_date = true;
     bool logs_headers = false;  // log_access gets those of the response too
     bool is_draining = false;   // connections close once they are idle
+    std::uint16_t leaving = 0;  // and websockets with this code
 };
 
 struct HttpServer {

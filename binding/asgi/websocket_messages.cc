@@ -98,6 +98,9 @@ bool accept(Exchange* exchange, PyObject* message) {
     }
     depart_soon(connection);
     exchange->status = 101;
+    HttpMetrics& metrics = exchange->server->service->metrics;
+    metrics.count_response(101);
+    ++metrics.websockets;
     log_access(exchange);
     if (exchange->connection != nullptr) open_websocket(exchange);  // the log may have ended it
     return true;
@@ -118,6 +121,7 @@ bool send_payload(Exchange* exchange, websocket::Opcode opcode, std::string_view
     HttpConnection* connection = exchange->connection;
     std::string* output = output_of(connection);
     if (output == nullptr) return false;
+    ++exchange->server->service->metrics.messages_sent;
     std::string_view packed;
     if (websocket.deflate)
         packed = exchange->server->service->websockets.pool.pack(

@@ -101,6 +101,7 @@ bool enqueue(Exchange* exchange, std::string_view payload, bool is_text) noexcep
             : bytes_of(payload);
     if (message == nullptr || !exchange->websocket->queue.add(message, payload.size()))
         return false;
+    ++exchange->server->service->metrics.messages_received;
     wake_waiting(exchange);
     return true;
 }
@@ -174,7 +175,8 @@ void open_websocket(Exchange* exchange) noexcept {
     become_websocket(connection);
     websocket.since = websocket.received = connection->since;
     read_on(exchange);
-    if (exchange->server->service->is_draining) leave_websocket(exchange, websocket::kGoingAway);
+    const HttpService* service = exchange->server->service;
+    if (service->is_draining) leave_websocket(exchange, service->leaving);
 }
 
 bool feed_websocket(Exchange* exchange, std::span<const std::byte> bytes) noexcept {

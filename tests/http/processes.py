@@ -18,6 +18,13 @@ import asyncio, os, time
 
 VERSION = "1"
 
+async def echo(scope, receive, send):
+    await receive()
+    await asyncio.sleep(float(scope["query_string"] or 0))
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         while True:
@@ -25,6 +32,8 @@ async def app(scope, receive, send):
             await send({"type": message["type"] + ".complete"})
             if message["type"] == "lifespan.shutdown":
                 return
+    if scope["type"] == "websocket":
+        return await echo(scope, receive, send)
     path = scope["path"]
     if path == "/slow":
         await asyncio.sleep(float(scope["query_string"]))

@@ -7,6 +7,7 @@ import signal
 
 import penstock
 import pytest
+import websockets
 
 from .processes import APP, Load, command, members, request, until
 
@@ -62,6 +63,34 @@ async def test_recycles_lose_nothing(tmp_path, limit, reason):
             await load.goes_on()
         assert load.failures == []
         assert await served.stop() == -signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("words", "signals", "code"),
+    [
+        ([], signal.SIGHUP, 1012),
+        (["--limit-worker-lifetime", "1"], None, 1012),
+        (["--reload"], None, 1012),
+        ([], signal.SIGTERM, 1001),
+    ],
+)
+async def test_websockets_are_told_whether_to_come_again(tmp_path, words, signals, code):
+    async with command(tmp_path, "--workers", "1", *words) as served:
+        url = f"ws://127.0.0.1:{await served.serves()}"
+        async with websockets.connect(url) as client:
+            # Its handshake is answered when the worker has been told to end.
+            late = asyncio.ensure_future(websockets.connect(f"{url}/?1").__aenter__())
+            await client.send("here")
+            assert await client.recv() == "here"
+            if signals is not None:
+                served.send(signals)
+            elif "--reload" in words:
+                served.write(APP + "# changed")
+            with pytest.raises(websockets.ConnectionClosed):
+                await client.recv()
+        assert client.close_code == code
+        await (await late).wait_closed()
+        assert (await late).close_code == code
 
 
 @pytest.mark.memory
@@ -273,13 +302,59 @@ async def test_a_unix_socket_is_shared(tmp_path):
         assert await served.stop() == -signal.SIGTERM
 
 
+async def metrics_of(served):
+    [port] = await served.logged(r"serves metrics on http://127.0.0.1:(\d+)")
+    return await request(int(port), "/metrics")
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+async def test_websockets_are_counted(tmp_path, workers):
+    async with command(tmp_path, "--workers", workers, "--metrics-port", "0") as served:
+        url = f"ws://127.0.0.1:{await served.serves()}"
+
+        async def told(**expected):
+            lines = {f'penstock_{name}{{worker="0"}} {count}' for name, count in expected.items()}
+            while not lines <= set((await metrics_of(served)).splitlines()):
+                await asyncio.sleep(0.05)  # until the worker has told
+
+        async with websockets.connect(url) as client, websockets.connect(url):
+            for _ in range(3):
+                await client.send("here")
+                await client.recv()
+            await told(websockets=2, websockets_accepted_total=2, requests_in_flight=0)
+            await told(
+                websocket_messages_received_total=3,
+                websocket_messages_sent_total=3,
+                requests_lost_total=0,
+            )
+        await told(websockets=0, websockets_accepted_total=2, requests_lost_total=0)
+        text = await metrics_of(served)
+        assert 'penstock_responses_total{worker="0",status="1xx"} 2\n' in text
+
+
+WSGI = """
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [b"%r" % environ["wsgi.multiprocess"]]
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [(["--workers", "2"], "True"), (["--workers", "0"], "False"), (["--reload"], "False")],
+)
+async def test_wsgi_applications_are_told_of_other_processes(tmp_path, words, expected):
+    async with command(tmp_path, *words, app=WSGI) as served:
+        assert await request(await served.serves()) == expected
+        assert await served.stop() == -signal.SIGTERM
+
+
 async def test_metrics_go_on_over_a_reload(tmp_path):
     async with command(tmp_path, "--workers", "2", "--metrics-port", "0") as served:
         port = await served.serves()
-        [metrics_port] = await served.logged(r"serves metrics on http://127.0.0.1:(\d+)")
 
         async def total():
-            text = await request(int(metrics_port), "/metrics")
+            text = await metrics_of(served)
             values = re.findall(r'responses_total\{worker="\d",status="2xx"\} (\d+)', text)
             return text, sum(map(int, values))
 

@@ -103,7 +103,7 @@ def adapted(app: Any, interface: str, config: Config) -> Any:
     if interface == "wsgi":
         from .wsgi import WsgiAdapter
 
-        return WsgiAdapter(app, config.wsgi_threads)
+        return WsgiAdapter(app, config.wsgi_threads, multiprocess=bool(config.workers))
     from .aiohttp_app import AiohttpAdapter
 
     return AiohttpAdapter(app, config)

@@ -26,10 +26,19 @@ _PLAIN = (
     ("in_flight", "requests_in_flight", "gauge", "Requests without a complete response."),
     ("connections", "connections", "gauge", "Open connections."),
     ("accepted", "connections_accepted_total", "counter", "Connections since the start."),
+    ("websockets", "websockets", "gauge", "Open WebSockets."),
+    ("websockets_accepted", "websockets_accepted_total", "counter", "WebSockets since the start."),
+    (
+        "messages_received",
+        "websocket_messages_received_total",
+        "counter",
+        "Messages of WebSockets that have come.",
+    ),
+    ("messages_sent", "websocket_messages_sent_total", "counter", "Messages sent to WebSockets."),
     ("received_bytes", "received_bytes_total", "counter", "Bytes received, without TLS."),
     ("sent_bytes", "sent_bytes_total", "counter", "Bytes sent, without TLS."),
 )
-_GAUGES = ("in_flight", "connections")
+_GAUGES = ("in_flight", "connections", "websockets")
 
 
 @dataclass

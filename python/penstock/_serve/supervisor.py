@@ -159,8 +159,8 @@ class Supervisor:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         options = {
             **vars(self.config),
-            # The supervisor's to see to.
-            "workers": 0,
+            # The supervisor's to see to. Whether there may be others a worker tells WSGI.
+            "workers": 0 if self.config.reload else self._count,
             "reload": False,
             "metrics_port": None,
             "limit_max_requests": 0,
@@ -455,7 +455,8 @@ class Supervisor:
         allowed = self.config.timeout_graceful_shutdown if grace is None else grace
         if allowed:
             process.kill_at = asyncio.get_running_loop().time() + allowed + AFTER_GRACE
-        if not process.channel.send("stop"):
+        # Where we do not end, others take over what is its.
+        if not process.channel.send("stop", restarts=not self._is_stopping):
             process.process.terminate()
 
     def _stop_all(self) -> None:

@@ -89,7 +89,7 @@ class Worker(Server):
         for message in messages:
             if message["kind"] == "abort":
                 self._is_forced = True
-            self.stop()
+            self.stop(restarts=message.get("restarts", False))
         if not is_open:
             logs.server.warning("The supervisor is gone: its worker ends")
             asyncio.get_running_loop().remove_reader(self._channel.fileno())
