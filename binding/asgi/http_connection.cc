@@ -79,7 +79,8 @@ void linger(HttpConnection* connection) noexcept {
     abort_connection(connection);
 }
 
-// The client is at fault, and is told so where nothing has been answered yet.
+}  // namespace
+
 void refuse(HttpConnection* connection, int status, const char* reason) noexcept {
     connection->closes = true;
     Ref<Exchange> exchange = Ref<Exchange>::borrow(connection->exchange);
@@ -99,6 +100,8 @@ void refuse(HttpConnection* connection, int status, const char* reason) noexcept
     PyErr_WriteUnraisable(object(connection));
     abort_connection(connection);
 }
+
+namespace {
 
 bool begin_request(HttpConnection* connection, const websocket::Handshake* handshake) noexcept {
     const http1::Request& request = connection->parser().request();
@@ -239,13 +242,16 @@ bool send_all_but_open_head(HttpConnection* connection) noexcept {
     }
 }
 
-// What has been written leaves; and where the response was the last, so does the connection.
+}  // namespace
+
 void send_and_settle(HttpConnection* connection) noexcept {
     if (connection->output != nullptr && !send_all_but_open_head(connection))
         PyErr_WriteUnraisable(object(connection));
     if (connection->closes && connection->exchange == nullptr && !is_closing(connection))
         close_connection(connection);
 }
+
+namespace {
 
 constexpr std::size_t kNowhere = SIZE_MAX;
 
@@ -388,70 +394,6 @@ bool describe_connection(HttpConnection* connection) noexcept {
     }
     connection->client = client.release();
     return connection->client != nullptr && connection->local != nullptr;
-}
-
-void check_deadlines(HttpConnection* connection, TimePoint now) noexcept {
-    const Deadlines& deadlines = connection->server->service->deadlines;
-    auto is_over = [now](TimePoint since, Duration allowed) {
-        return allowed > Duration::zero() && now - since > allowed;
-    };
-    // Of a server that ends, without a request under way.
-    auto is_left_over = [&](TimePoint since) {
-        return connection->server->service->is_draining && now - since >= deadlines.drain;
-    };
-    auto time_out = [connection](const char* reason) {
-        refuse(connection, 408, reason);
-        send_and_settle(connection);
-    };
-    switch (connection->phase) {
-        case HttpPhase::kHead:
-            if (connection->parser().is_amid_request()) {
-                if (is_over(connection->since, deadlines.head)) time_out("request head timed out");
-                return;
-            }
-            if (is_over(connection->since, deadlines.head) || is_left_over(connection->since))
-                close_connection(connection);
-            return;
-        case HttpPhase::kIdle:
-            if (is_over(connection->since, deadlines.keep_alive) || is_left_over(connection->since))
-                close_connection(connection);
-            return;
-        case HttpPhase::kLingering:
-            if (is_over(connection->since, deadlines.linger)) abort_connection(connection);
-            return;
-        case HttpPhase::kBody: {
-            if (connection->is_read_paused) break;  // it is we who do not read
-            if (is_over(connection->since, deadlines.body))
-                return time_out("request body timed out");
-            Duration elapsed = now - connection->begun;
-            double seconds = std::chrono::duration<double>(elapsed).count();
-            bool is_slow = deadlines.body_rate > 0 && elapsed > deadlines.body_grace &&
-                           static_cast<double>(connection->body_bytes) <
-                               seconds * static_cast<double>(deadlines.body_rate);
-            if (is_slow) return time_out("request body too slow");
-            break;
-        }
-        case HttpPhase::kWebSocket:
-            check_websocket(connection->exchange, now);
-            if (connection->is_write_paused && is_over(connection->since, deadlines.write))
-                abort_connection(connection);
-            return;
-        case HttpPhase::kAnswering: break;
-    }
-    if (connection->is_write_paused && is_over(connection->since, deadlines.write))
-        return abort_connection(connection);
-    if (connection->exchange == nullptr || !is_over(connection->begun, deadlines.request)) return;
-    Ref<Exchange> exchange = Ref<Exchange>::borrow(connection->exchange);
-    Ref<> task = Ref<>::borrow(exchange->task);
-    exchange->keeps_alive = false;
-    if (exchange->phase != ResponsePhase::kNone)
-        abort_connection(connection);
-    else if (answer(exchange.get(), 504, "request deadline"))
-        send_and_settle(connection);
-    if (!task) return;
-    Ref<> cancelled = Ref<>::steal(
-        PyObject_CallMethod(task.get(), "cancel", "s", "the server's request deadline"));
-    if (!cancelled && !take_failure(connection->server->loop)) PyErr_WriteUnraisable(task.get());
 }
 
 // ---- the transport's calls -------------------------------------------------------------------

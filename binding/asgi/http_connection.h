@@ -52,9 +52,11 @@ struct HttpConnection {
     TimePoint since;      // the phase began, or its last progress
     TimePoint begun;      // the request under way
     std::uint64_t body_bytes;
+    std::size_t write_state;  // of the transport, the last time that somebody waited for it
     HttpPhase phase;
     bool is_tls;
     bool is_write_paused, is_read_paused;
+    bool is_sending_file;
     bool is_half_closed;  // the client sends no more
     bool is_pumping;      // bytes are being looked at, further down the stack
     bool is_departing;    // among the server's departures
@@ -86,6 +88,10 @@ bool send_output(HttpConnection* connection, PyObject* body) noexcept;
 // The same for departures, which goes on with the next request too.
 void depart(HttpConnection* connection) noexcept;
 
+// What has been written leaves; and where the response was the last, so does the connection.
+void send_and_settle(HttpConnection* connection) noexcept;
+// The client is at fault, and is told so where nothing has been answered yet.
+void refuse(HttpConnection* connection, int status, const char* reason) noexcept;
 // The response of the exchange under way is complete.
 void response_done(HttpConnection* connection) noexcept;
 // Nothing that makes sense can follow on this connection: what was written leaves, and it closes.
@@ -99,7 +105,7 @@ bool resume_reading(HttpConnection* connection) noexcept;
 // The client may send more of its body.
 bool resume_body(HttpConnection* connection) noexcept;
 
-// Looks at the deadlines; `now` is the turn's time.
+// http_deadlines.cc: looks at them; `now` is the turn's time.
 void check_deadlines(HttpConnection* connection, TimePoint now) noexcept;
 
 }  // namespace penstock::py

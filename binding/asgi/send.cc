@@ -40,10 +40,14 @@ PySendResult send_file(Send* self, std::uint64_t offset, std::uint64_t count,
     Loop* loop = self->exchange->server->loop;
     Ref<> sending = Ref<>::steal(PyObject_CallMethod(object(loop), "sendfile", "OOKK",
                                                      transport.get(), self->file, offset, count));
-    return sending ? delegate_to_awaitable(self, sending.get(), result) : fail(result);
+    if (!sending) return fail(result);
+    self->exchange->connection->is_sending_file = true;
+    return delegate_to_awaitable(self, sending.get(), result);
 }
 
 PySendResult file_sent(Send* self, PyObject** result) noexcept {
+    HttpConnection* connection = self->exchange->connection;
+    if (connection != nullptr) connection->is_sending_file = false;
     Ref<> file = Ref<>::steal(std::exchange(self->file, nullptr));
     if (!end_file(self->exchange, true, self->is_last)) return fail(result);
     return wait_for_room(self, result);

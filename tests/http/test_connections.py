@@ -1,9 +1,11 @@
 """Keep-alive, pipelining, refusals, deadlines, and how connections end."""
 
 import asyncio
+import ssl
 import time
 
 import pytest
+import trustme
 
 from .conftest import hello
 
@@ -277,6 +279,56 @@ async def test_a_client_that_takes_nothing(serve):
         await client.send(GET)
         await ended
         client.writer.transport.abort()
+
+
+@pytest.mark.parametrize("way", ["kernel", "tls"])
+async def test_a_client_that_takes_nothing_of_a_file(serve, tmp_path, way):
+    ended = asyncio.get_running_loop().create_future()
+    file = tmp_path / "file"
+    with file.open("wb") as sparse:
+        sparse.truncate(1 << 30)
+    options, context = {}, None
+    if way == "tls":
+        authority = trustme.CA()
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        chain = tmp_path / "chain.pem"
+        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(chain))
+        options["ssl_certfile"] = str(chain)
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        try:
+            await send({"type": "http.response.pathsend", "path": str(file)})
+        except OSError as error:
+            ended.set_result(error)
+
+    async with serve(app, timeout_write=0.3, **options) as serving:
+        opened = asyncio.open_connection("127.0.0.1", serving.port, ssl=context)
+        _reader, writer = await opened
+        writer.transport.pause_reading()
+        writer.write(GET)
+        assert isinstance(await ended, ConnectionError)
+        writer.transport.abort()
+
+
+async def test_a_client_that_takes_a_large_body_steadily_is_not_cut_off(serve):
+    size = 64 << 20
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(size)})
+
+    async with serve(app, timeout_write=1) as serving, serving.client() as client:
+        await client.send(GET)
+        await client.reader.readuntil(b"\r\n\r\n")
+        loop = asyncio.get_running_loop()
+        began, taken = loop.time(), 0
+        while taken < size:
+            # So slowly that all of it takes longer than the deadline.
+            await asyncio.sleep(began + 3 * taken / size - loop.time())
+            taken += len(await client.reader.read(1 << 20))
+        assert loop.time() - began > 2
 
 
 @pytest.mark.parametrize("how", ["send", "receive", "websocket.send", "websocket.receive"])

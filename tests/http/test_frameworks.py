@@ -5,6 +5,7 @@ import json
 import logging
 import signal
 import threading
+import time
 
 import pytest
 
@@ -446,6 +447,30 @@ class TestAiohttp:
             assert "server" not in answer.headers
         messages = [each.getMessage() for each in caplog.records if each.name == "penstock.access"]
         assert messages == ['127.0.0.1 "GET /items/a?b=c HTTP/1.1" 200 b']
+
+    def test_a_body_that_does_not_come(self, app, web):
+        async def echo(request):
+            return web.Response(body=await request.read())
+
+        app.router.add_post("/read", echo)
+        with served(app, timeout_body=0.2) as server:
+            request = b"POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nbegin"
+            assert server.exchange(request) == b""
+
+    def test_a_client_that_takes_nothing(self, app, web):
+        async def flood(request):
+            response = web.StreamResponse()
+            await response.prepare(request)
+            while True:
+                await response.write(bytes(1 << 20))
+
+        app.router.add_get("/flood", flood)
+        with served(app, timeout_write=0.2) as server, server.connect() as sock:
+            sock.sendall(b"GET /flood HTTP/1.1\r\nHost: a\r\n\r\n")
+            end = time.monotonic() + 20
+            while server.server.connections or not server.server._native.requests:
+                assert time.monotonic() < end
+                time.sleep(0.01)
 
     def test_surplus_connections(self, app):
         with served(app, limit_concurrency=1) as server, server.connect() as first:

@@ -3,8 +3,9 @@
 aiohttp reads and answers HTTP itself, so that streams, WebSockets and everything else that it
 offers are there. The server keeps what is around it: sockets, TLS, the PROXY protocol, signals, the
 end of what is under way, the access log, proxy headers. Of the limits and deadlines aiohttp knows
-those of a request's head and that between requests; the sizes of bodies are the application's
-matter (client_max_size).
+those of a request's head and that between requests; those for a body that does not come and for a
+client that takes nothing are the server's; the sizes of bodies are the application's matter
+(client_max_size).
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ class AiohttpAdapter:
             access_log=logs.access if config.access_log and logs.access.isEnabledFor(20) else None,
         )
         self._server: Any = None
+        # What each connection waited for at the last look, and since when.
+        self._seen: dict[tuple[Any, str], tuple[int, float]] = {}
 
     async def startup(self) -> None:
         """Raises what the application's on_startup does."""
@@ -109,7 +112,28 @@ class AiohttpAdapter:
         return count
 
     def check_deadlines(self) -> None:
-        """aiohttp has timers of its own."""
+        """For a body that does not come, and a client that takes nothing: they are closed.
+
+        aiohttp has timers of its own for what is before a request.
+        """
+        now = asyncio.get_running_loop().time()
+        seen, self._seen = self._seen, {}
+        for handler in list(self._server.connections):
+            transport = handler.transport
+            if transport is None:
+                continue
+            for state, allowed in (
+                (_body_state(handler), self._config.timeout_body),
+                (("taken", transport.get_write_buffer_size()), self._config.timeout_write),
+            ):
+                kind, amount = state
+                if amount is None or (kind == "taken" and not amount):
+                    continue  # nothing is waited for
+                before, since = seen.get((handler, kind), (None, now))
+                since = since if before == amount else now
+                self._seen[handler, kind] = amount, since
+                if allowed and now - since > allowed:
+                    transport.abort()
 
     def metrics(self) -> None:
         """aiohttp counts nothing."""
@@ -152,6 +176,15 @@ class AiohttpAdapter:
             return request
 
         return factory
+
+
+def _body_state(handler: Any) -> tuple[str, int | None]:
+    """How much of the body has come; None: there is none, or it is we who wait."""
+    request = handler._current_request
+    if request is None or getattr(handler, "_reading_paused", False):
+        return "body", None
+    body = request.content
+    return "body", None if body.is_eof() else body.total_bytes
 
 
 def scope_of(request: Any) -> dict[str, Any]:

@@ -220,7 +220,12 @@ OPTIONS: list[Option] = [
         ("timeout_body_grace", seconds, 10.0, "seconds before that rate is asked for"),
         ("timeout_keep_alive", seconds, 5.0, "seconds between two requests of a connection"),
         ("timeout_request", seconds, 0.0, "seconds for a whole response: 504. 0: no bound"),
-        ("timeout_write", seconds, 60.0, "seconds in which a client takes nothing: closed"),
+        (
+            "timeout_write",
+            seconds,
+            60.0,
+            "seconds in which a client takes nothing, of a file too: closed",
+        ),
         ("timeout_linger", seconds, 2.0, "seconds that a refused client may go on sending"),
     ),
     *_group(
