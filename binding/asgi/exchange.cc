@@ -22,7 +22,7 @@ void application_failed(Exchange* exchange, const char* message, PyObject* excep
                         PyObject* task) noexcept {
     log_http_error(exchange->server, message, exception, task, exchange->scope);
     Ref<HttpConnection> connection = Ref<HttpConnection>::borrow(exchange->connection);
-    if (!connection) return;
+    if (!connection || exchange->is_gone) return;
     exchange->keeps_alive = false;
     if (exchange->phase == ResponsePhase::kStarted) {
         connection->output->resize(exchange->head_begin);
@@ -78,7 +78,7 @@ void application_done(Exchange* exchange, PyObject* task) noexcept {
     if (exception != nullptr) {
         // Whom the client has left or the server has stopped may end as it likes.
         bool is_stopped = PyErr_GivenExceptionMatches(exception, state->cancelled_error) &&
-                          exchange->connection == nullptr;
+                          (exchange->connection == nullptr || exchange->is_gone);
         bool is_told = exchange->is_gone && is_of_send(exception);
         if (is_stopped || is_told) return Py_DECREF(exception);
     }

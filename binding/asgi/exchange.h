@@ -56,6 +56,8 @@ struct Exchange {
     bool is_body_complete;  // all of the request has come
     bool is_body_given;     // and receive() has told so
     bool is_gone;           // the client is
+    bool is_acting;         // a message is looked at, which may run anything
+    bool is_sending_file;
 };
 
 inline Exchange* as_exchange(PyObject* object) noexcept {

@@ -85,6 +85,8 @@ void refuse(HttpConnection* connection, int status, const char* reason) noexcept
     connection->closes = true;
     Ref<Exchange> exchange = Ref<Exchange>::borrow(connection->exchange);
     if (exchange && exchange->phase != ResponsePhase::kNone) return abort_connection(connection);
+    // Its request has been answered, and no second answer may be taken for the next one's.
+    if (!exchange && connection->phase == HttpPhase::kBody) return;
     if (exchange) {
         exchange->keeps_alive = false;
         if (answer(exchange.get(), status, reason)) return;
@@ -107,7 +109,7 @@ bool begin_request(HttpConnection* connection, const websocket::Handshake* hands
     const http1::Request& request = connection->parser().request();
     ++connection->server->service->requests;
     connection->begun = turn_time(connection);
-    connection->body_bytes = 0;
+    expect_body(connection);
     connection->exchange = handshake != nullptr
                                ? new_websocket_exchange(connection, request, *handshake)
                                : new_exchange(connection, request);
@@ -143,11 +145,12 @@ bool must_wait(const HttpConnection* connection) noexcept {
            (exchange->is_body_complete || waiting_body(exchange) >= kMostBodyWaiting);
 }
 
-// What is fed and cannot be looked at yet. Throws std::bad_alloc.
-void hold_back(HttpConnection* connection) {
+// What is fed and cannot be looked at yet: whole requests, unless they are looked at as they come.
+// Throws std::bad_alloc.
+void hold_back(HttpConnection* connection, bool waits) {
     http1::RequestParser& parser = connection->parser();
     parser.hold();
-    bool is_full = parser.unused().size() > connection->server->service->most_pipelined;
+    bool is_full = waits && parser.unused().size() > connection->server->service->most_pipelined;
     bool is_slow =
         connection->exchange != nullptr && waiting_body(connection->exchange) >= kMostBodyWaiting;
     if (is_full || is_slow) pause_reading(connection);
@@ -211,7 +214,8 @@ void pump(HttpConnection* connection) noexcept {
             bool is_over = connection->closes && connection->exchange == nullptr;
             if (is_over || must_wait(connection) || requests == kMostRequestsATurn) goes_on = false;
         }
-        if (connection->transport != nullptr) hold_back(connection);
+        bool waits = must_wait(connection) || requests == kMostRequestsATurn;
+        if (connection->transport != nullptr) hold_back(connection, waits);
     } catch (const std::bad_alloc&) {
         PyErr_NoMemory();
         PyErr_WriteUnraisable(object(connection));
@@ -334,7 +338,9 @@ void depart(HttpConnection* connection) noexcept {
         pump(connection);
         send_and_settle(connection);
     }
-    if (!must_wait(connection) && !is_closing(connection)) resume_reading(connection);
+    // With more of a pipeline than it may have, the next departure is due already.
+    bool is_full = connection->is_departing && connection->is_read_paused;
+    if (!must_wait(connection) && !is_closing(connection) && !is_full) resume_reading(connection);
 }
 
 void response_done(HttpConnection* connection) noexcept {
@@ -342,6 +348,7 @@ void response_done(HttpConnection* connection) noexcept {
     bool stays = exchange->keeps_alive && !connection->is_half_closed;
     if (!stays) connection->closes = true;
     enter(connection, exchange->is_body_complete ? HttpPhase::kIdle : HttpPhase::kBody);
+    expect_body(connection);
     depart_soon(connection);
 }
 
@@ -352,11 +359,11 @@ void close_connection(HttpConnection* connection) noexcept {
     call_transport(connection, "close");
 }
 
+// The output stays until the connection is lost: somebody may be writing into it.
 void abort_connection(HttpConnection* connection) noexcept {
-    if (connection->output != nullptr)
-        connection->server->service->outputs.give_back(
-            std::unique_ptr<std::string>(std::exchange(connection->output, nullptr)));
     connection->closes = true;
+    // Before its transport says so: what the application still sends has nowhere to go.
+    if (connection->exchange != nullptr) connection->exchange->is_gone = true;
     call_transport(connection, "abort");
 }
 
@@ -367,17 +374,23 @@ void become_websocket(HttpConnection* connection) noexcept {
 
 bool resume_body(HttpConnection* connection) noexcept {
     if (!connection->is_read_paused || must_wait(connection)) return true;
-    connection->since = turn_time(connection);
+    expect_body(connection);
     depart_soon(connection);
     return resume_reading(connection);
 }
 
+void expect_body(HttpConnection* connection) noexcept {
+    connection->since = connection->measured = turn_time(connection);
+    connection->body_bytes = 0;
+}
+
 bool describe_connection(HttpConnection* connection) noexcept {
     if (connection->client != nullptr) return true;
-    PyObject* transport = connection->transport;
-    Ref<> peer = Ref<>::steal(PyObject_CallMethod(transport, "get_extra_info", "s", "peername"));
+    Ref<> transport = Ref<>::borrow(connection->transport);
+    Ref<> peer =
+        Ref<>::steal(PyObject_CallMethod(transport.get(), "get_extra_info", "s", "peername"));
     Ref<> local = Ref<>::steal(
-        peer ? PyObject_CallMethod(transport, "get_extra_info", "s", "sockname") : nullptr);
+        peer ? PyObject_CallMethod(transport.get(), "get_extra_info", "s", "sockname") : nullptr);
     if (!local) return false;
     auto first_two = [](PyObject* address) -> PyObject* {
         if (PyTuple_Check(address) && PyTuple_GET_SIZE(address) >= 2)
@@ -386,11 +399,14 @@ bool describe_connection(HttpConnection* connection) noexcept {
     };
     Ref<> client = Ref<>::steal(first_two(peer.get()));
     bool is_path = PyUnicode_Check(local.get()) && PyUnicode_GET_LENGTH(local.get()) > 0;
-    connection->local = is_path ? PyTuple_Pack(2, local.get(), Py_None) : first_two(local.get());
-    connection->is_tls = Py_TYPE(transport) == connection->server->loop->state->tls_transport;
+    Py_XSETREF(connection->local,
+               is_path ? PyTuple_Pack(2, local.get(), Py_None) : first_two(local.get()));
+    connection->is_tls = Py_TYPE(transport.get()) == connection->server->loop->state->tls_transport;
     if (connection->is_tls) {
-        connection->tls = PyObject_CallOneArg(connection->server->describe_tls, transport);
-        if (connection->tls == nullptr) return false;
+        Ref<> tls =
+            Ref<>::steal(PyObject_CallOneArg(connection->server->describe_tls, transport.get()));
+        if (!tls) return false;
+        Py_XSETREF(connection->tls, tls.release());
     }
     connection->client = client.release();
     return connection->client != nullptr && connection->local != nullptr;
@@ -414,7 +430,7 @@ bool HttpLink::on_bytes(std::span<const std::byte> bytes) noexcept {
     try {
         self->parser().feed(bytes);
         if (self->is_pumping || must_wait(self)) {
-            hold_back(self);
+            hold_back(self, true);
             return true;
         }
     } catch (const std::bad_alloc&) {
@@ -443,16 +459,15 @@ int HttpLink::on_eof() noexcept {
 
 bool HttpLink::on_pause_writing() noexcept {
     connection()->is_write_paused = true;
-    connection()->since = turn_time(connection());
     return true;
 }
 
 bool HttpLink::on_resume_writing() noexcept {
-    connection()->is_write_paused = false;
-    connection()->since = turn_time(connection());
-    if (Exchange* exchange = connection()->exchange; exchange != nullptr) {
-        if (exchange->websocket != nullptr) websocket_writable(exchange);
-        wake_waiting(exchange);
+    Ref<HttpConnection> connection = Ref<HttpConnection>::borrow(this->connection());
+    connection->is_write_paused = false;
+    if (Ref<Exchange> exchange = Ref<Exchange>::borrow(connection->exchange); exchange) {
+        if (exchange->websocket != nullptr) websocket_writable(exchange.get());
+        wake_waiting(exchange.get());
     }
     return true;
 }

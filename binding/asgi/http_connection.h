@@ -11,6 +11,7 @@
 #include <string>
 
 #include "asgi/http_server.h"
+#include "asgi/uptake.h"
 #include "base/clock.h"
 #include "http1/request_parser.h"
 #include "transport/stream_protocol.h"
@@ -51,12 +52,12 @@ struct HttpConnection {
     std::string* output;  // from the server's pool: what is to be sent; nullptr: nothing
     TimePoint since;      // the phase began, or its last progress
     TimePoint begun;      // the request under way
-    std::uint64_t body_bytes;
-    std::size_t write_state;  // of the transport, the last time that somebody waited for it
+    TimePoint measured;   // since then the client is to blame for what does not come of a body,
+    std::uint64_t body_bytes;  // of which so much has come
+    Uptake uptake;
     HttpPhase phase;
     bool is_tls;
     bool is_write_paused, is_read_paused;
-    bool is_sending_file;
     bool is_half_closed;  // the client sends no more
     bool is_pumping;      // bytes are being looked at, further down the stack
     bool is_departing;    // among the server's departures
@@ -104,6 +105,8 @@ bool pause_reading(HttpConnection* connection) noexcept;
 bool resume_reading(HttpConnection* connection) noexcept;
 // The client may send more of its body.
 bool resume_body(HttpConnection* connection) noexcept;
+// From now on a body that does not come is the client's fault.
+void expect_body(HttpConnection* connection) noexcept;
 
 // http_deadlines.cc: looks at them; `now` is the turn's time.
 void check_deadlines(HttpConnection* connection, TimePoint now) noexcept;

@@ -2,40 +2,9 @@
 #include "asgi/exchange.h"
 #include "asgi/http_connection.h"
 #include "asgi/websocket.h"
-#include "py/types.h"
-#include "transport/socket_transport.h"
+#include "py/ref.h"
 
 namespace penstock::py {
-namespace {
-
-// A number that changes whenever the client has taken something, 0 where nobody waits for it to;
-// -1 with an exception set. The kernel reports room in large pieces, so who takes one byte now and
-// then makes no progress here.
-std::size_t write_state_of(const HttpConnection* connection) noexcept {
-    PyObject* transport = connection->transport;
-    if (Py_TYPE(transport) == connection->server->loop->state->transport) {
-        const SocketTransport* native = as_transport(transport);
-        if (native->endpoint == nullptr) return 0;
-        // The queue is empty while the kernel sends a file.
-        if (!native->is_sending_file) return stream_of(native).queued();
-        bool waits = native->seldom != nullptr && native->seldom->drained != nullptr;
-        return waits ? native->seldom->file_waits : 0;
-    }
-    Ref<> size = Ref<>::steal(PyObject_CallMethod(transport, "get_write_buffer_size", nullptr));
-    return size ? PyLong_AsSize_t(size.get()) : static_cast<std::size_t>(-1);
-}
-
-// Whether the client has taken nothing since the last look; `since` is when it last did.
-bool takes_nothing(HttpConnection* connection, TimePoint now) noexcept {
-    if (!connection->is_write_paused && !connection->is_sending_file) return false;
-    std::size_t state = write_state_of(connection);
-    bool has_taken = state == 0 || state != std::exchange(connection->write_state, state);
-    if (has_taken) connection->since = now;
-    return !has_taken;
-}
-
-}  // namespace
-
 void check_deadlines(HttpConnection* connection, TimePoint now) noexcept {
     const Deadlines& deadlines = connection->server->service->deadlines;
     auto is_over = [now](TimePoint since, Duration allowed) {
@@ -49,8 +18,7 @@ void check_deadlines(HttpConnection* connection, TimePoint now) noexcept {
         refuse(connection, 408, reason);
         send_and_settle(connection);
     };
-    bool is_stalled = takes_nothing(connection, now);
-    if (PyErr_Occurred() != nullptr) PyErr_WriteUnraisable(object(connection));
+    if (!connection->uptake.check(connection, now)) return abort_connection(connection);
     switch (connection->phase) {
         case HttpPhase::kHead:
             if (connection->parser().is_amid_request()) {
@@ -61,17 +29,24 @@ void check_deadlines(HttpConnection* connection, TimePoint now) noexcept {
                 close_connection(connection);
             return;
         case HttpPhase::kIdle:
+            // A response that is not there yet is not to be followed by a request either.
+            if (has_unsent(connection) && !connection->closes) connection->since = now;
             if (is_over(connection->since, deadlines.keep_alive) || is_left_over(connection->since))
                 close_connection(connection);
             return;
         case HttpPhase::kLingering:
+            if (has_unsent(connection)) connection->since = now;
             if (is_over(connection->since, deadlines.linger)) abort_connection(connection);
             return;
         case HttpPhase::kBody: {
             if (connection->is_read_paused) break;  // it is we who do not read
+            // Or who have not said that it may send.
+            if (connection->exchange != nullptr && connection->exchange->expects_continue &&
+                connection->body_bytes == 0)
+                break;
             if (is_over(connection->since, deadlines.body))
                 return time_out("request body timed out");
-            Duration elapsed = now - connection->begun;
+            Duration elapsed = now - connection->measured;
             double seconds = std::chrono::duration<double>(elapsed).count();
             bool is_slow = deadlines.body_rate > 0 && elapsed > deadlines.body_grace &&
                            static_cast<double>(connection->body_bytes) <
@@ -79,15 +54,9 @@ void check_deadlines(HttpConnection* connection, TimePoint now) noexcept {
             if (is_slow) return time_out("request body too slow");
             break;
         }
-        case HttpPhase::kWebSocket:
-            check_websocket(connection->exchange, now);
-            if (is_stalled && is_over(connection->since, deadlines.write))
-                abort_connection(connection);
-            return;
+        case HttpPhase::kWebSocket: return check_websocket(connection->exchange, now);
         case HttpPhase::kAnswering: break;
     }
-    if (is_stalled && is_over(connection->since, deadlines.write))
-        return abort_connection(connection);
     if (connection->exchange == nullptr || !is_over(connection->begun, deadlines.request)) return;
     Ref<Exchange> exchange = Ref<Exchange>::borrow(connection->exchange);
     Ref<> task = Ref<>::borrow(exchange->task);

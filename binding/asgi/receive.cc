@@ -59,8 +59,9 @@ PySendResult end_with_request(Exchange* exchange, PyObject** result) noexcept {
 bool send_continue(Exchange* exchange) noexcept {
     if (!exchange->expects_continue) return true;
     exchange->expects_continue = false;
-    if (exchange->phase != ResponsePhase::kNone) return true;
     HttpConnection* connection = exchange->connection;
+    expect_body(connection);
+    if (exchange->phase != ResponsePhase::kNone || exchange->is_acting) return true;
     std::string* output = output_of(connection);
     if (output == nullptr) return false;
     try {
@@ -78,7 +79,8 @@ PySendResult go_on(Receive* self, PyObject** result) noexcept {
     if (exchange->websocket != nullptr) return receive_from_websocket(exchange, self, result);
     bool has_news =
         exchange->body != nullptr || (exchange->is_body_complete && !exchange->is_body_given);
-    bool is_over = exchange->connection == nullptr || exchange->phase == ResponsePhase::kDone ||
+    bool is_over = exchange->connection == nullptr || exchange->is_gone ||
+                   exchange->phase == ResponsePhase::kDone ||
                    (exchange->connection->is_half_closed && !has_news);
     if (has_news && exchange->phase != ResponsePhase::kDone && !exchange->is_gone)
         return end_with_request(exchange, result);

@@ -31,15 +31,21 @@ int flag(PyObject* message, PyObject* key) noexcept {  // -1 with an exception s
 
 enum class FieldUse : std::uint8_t { kSend, kDrop, kFail };
 
-bool read_length(Exchange* exchange, std::string_view value) noexcept {
+FieldUse read_length(Exchange* exchange, std::string_view value) noexcept {
     const char* end = value.data() + value.size();
-    auto [stop, error] = std::from_chars(value.data(), end, exchange->promised);
-    if (error == std::errc() && stop == end) {
-        exchange->framing = ResponseFraming::kLength;
-        return true;
+    std::uint64_t length = 0;
+    auto [stop, error] = std::from_chars(value.data(), end, length);
+    bool is_number = error == std::errc() && stop == end;
+    bool is_first = exchange->framing != ResponseFraming::kLength;
+    if (!is_number || (!is_first && exchange->promised != length)) {
+        PyErr_SetString(PyExc_ValueError, is_number
+                                              ? "the response has two Content-Lengths that differ"
+                                              : "the response's Content-Length is not a number");
+        return FieldUse::kFail;
     }
-    PyErr_SetString(PyExc_ValueError, "the response's Content-Length is not a number");
-    return false;
+    exchange->framing = ResponseFraming::kLength;
+    exchange->promised = length;
+    return is_first ? FieldUse::kSend : FieldUse::kDrop;
 }
 
 // What the field means to the server. How a message is framed and whether the connection stays is
@@ -57,8 +63,7 @@ FieldUse look_at(Exchange* exchange, std::string_view name, std::string_view val
             if (equals_ignoring_case(value, "close")) exchange->keeps_alive = false;
             return FieldUse::kDrop;
         case 14:
-            if (equals_ignoring_case(name, "content-length") && !read_length(exchange, value))
-                return FieldUse::kFail;
+            if (equals_ignoring_case(name, "content-length")) return read_length(exchange, value);
             break;
         case 17:
             if (equals_ignoring_case(name, "transfer-encoding")) return FieldUse::kDrop;
@@ -112,9 +117,11 @@ bool append_pair(Exchange* exchange, std::string& output, PyObject* pair, bool h
 bool append_fields(Exchange* exchange, std::string& output, PyObject* headers, bool head) {
     Ref<> all = Ref<>::steal(PySequence_Fast(headers, "headers has to be an iterable"));
     if (!all) return false;
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(all.get()); ++i)
-        if (!append_pair(exchange, output, PySequence_Fast_GET_ITEM(all.get(), i), head))
-            return false;
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(all.get()); ++i) {
+        Ref<> pair =
+            Ref<>::borrow(PySequence_Fast_GET_ITEM(all.get(), i));  // it may change the list
+        if (!append_pair(exchange, output, pair.get(), head)) return false;
+    }
     return true;
 }
 
@@ -386,14 +393,14 @@ bool send_hints(Exchange* exchange, PyObject* message) {
     std::size_t begin = output->size();
     http1::append_status_line(*output, 103);
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(all.get()); ++i) {
-        PyObject* link = PySequence_Fast_GET_ITEM(all.get(), i);
-        if (!PyBytes_Check(link) || !check_field("link", view_of_bytes(link))) {
-            if (PyErr_Occurred() == nullptr)
-                PyErr_Format(PyExc_TypeError, "a link has to be bytes, not %R", link);
+        Ref<> link = Ref<>::borrow(PySequence_Fast_GET_ITEM(all.get(), i));
+        if (!PyBytes_Check(link.get()) || !check_field("link", view_of_bytes(link.get()))) {
             output->resize(begin);
+            if (PyErr_Occurred() == nullptr)
+                PyErr_Format(PyExc_TypeError, "a link has to be bytes, not %R", link.get());
             return false;
         }
-        http1::append_field(*output, "link", view_of_bytes(link));
+        http1::append_field(*output, "link", view_of_bytes(link.get()));
     }
     output->append("\r\n");
     depart_soon(connection);

@@ -11,16 +11,34 @@ namespace {
 struct Send : Coroutine {
     Exchange* exchange;
     PyObject* message;
-    PyObject* file;  // that is being sent, or nullptr
-    bool is_last;    // the body ends with it
+    PyObject* file;       // that is being sent, or nullptr
+    std::uint64_t count;  // bytes of it
+    bool is_last;         // the body ends with it
+};
+
+// A message is any dict, of objects that may do anything as they are looked at: also send.
+class Acting {
+public:
+    explicit Acting(Exchange* exchange) noexcept : exchange_(exchange) {
+        exchange->is_acting = true;
+    }
+    Acting(const Acting&) = delete;
+    Acting& operator=(const Acting&) = delete;
+    ~Acting() { exchange_->is_acting = false; }
+
+private:
+    Exchange* exchange_;
 };
 
 Send* as_send(Coroutine* self) noexcept { return static_cast<Send*>(self); }
 
 // ASGI, spec version 2.4: who sends to a client that has gone hears of it by an OSError.
 bool check_client(Exchange* exchange) noexcept {
-    if (!exchange->is_gone) return true;
-    PyErr_SetString(PyExc_ConnectionResetError, "the client has disconnected");
+    if (!exchange->is_gone && !exchange->is_acting) return true;
+    if (exchange->is_gone)
+        PyErr_SetString(PyExc_ConnectionResetError, "the client has disconnected");
+    else
+        PyErr_SetString(PyExc_RuntimeError, "send() within send()");
     return false;
 }
 
@@ -38,17 +56,23 @@ PySendResult send_file(Send* self, std::uint64_t offset, std::uint64_t count,
                        PyObject** result) noexcept {
     Ref<> transport = Ref<>::borrow(self->exchange->connection->transport);
     Loop* loop = self->exchange->server->loop;
+    self->count = count;
+    self->exchange->is_sending_file = true;
     Ref<> sending = Ref<>::steal(PyObject_CallMethod(object(loop), "sendfile", "OOKK",
                                                      transport.get(), self->file, offset, count));
-    if (!sending) return fail(result);
-    self->exchange->connection->is_sending_file = true;
-    return delegate_to_awaitable(self, sending.get(), result);
+    return sending ? delegate_to_awaitable(self, sending.get(), result) : fail(result);
 }
 
-PySendResult file_sent(Send* self, PyObject** result) noexcept {
-    HttpConnection* connection = self->exchange->connection;
-    if (connection != nullptr) connection->is_sending_file = false;
+// `sent` is how much of it was.
+PySendResult file_sent(Send* self, PyObject* sent, PyObject** result) noexcept {
     Ref<> file = Ref<>::steal(std::exchange(self->file, nullptr));
+    if (PyLong_AsUnsignedLongLong(sent) != self->count) {
+        // What followed would be taken for the rest.
+        if (self->exchange->connection != nullptr) abort_connection(self->exchange->connection);
+        if (PyErr_Occurred() == nullptr)
+            PyErr_SetString(PyExc_RuntimeError, "the file became shorter while it was sent");
+        return fail(result);
+    }
     if (!end_file(self->exchange, true, self->is_last)) return fail(result);
     return wait_for_room(self, result);
 }
@@ -62,7 +86,11 @@ PySendResult file_left_out(Send* self, PyObject** result) noexcept {
 
 PySendResult begin_sending_file(Send* self, PyObject* message, PyObject** result) noexcept {
     Exchange* exchange = self->exchange;
-    Ref<> opened = Ref<>::steal(PyObject_CallOneArg(exchange->server->open_file, message));
+    Ref<> opened;
+    {
+        Acting acting(exchange);
+        opened = Ref<>::steal(PyObject_CallOneArg(exchange->server->open_file, message));
+    }
     PyObject* file;
     unsigned long long offset, count;
     int more;
@@ -71,7 +99,10 @@ PySendResult begin_sending_file(Send* self, PyObject* message, PyObject** result
     self->file = Py_NewRef(file);
     self->is_last = more == 0;
     bool is_sent = false;
-    if (!begin_file(exchange, count, self->is_last, is_sent)) return fail(result);
+    {
+        Acting acting(exchange);
+        if (!begin_file(exchange, count, self->is_last, is_sent)) return fail(result);
+    }
     if (!check_client(exchange)) return fail(result);
     return is_sent ? send_file(self, offset, count, result) : file_left_out(self, result);
 }
@@ -80,22 +111,28 @@ PySendResult begin(Coroutine* self, PyObject** result) noexcept {
     Exchange* exchange = as_send(self)->exchange;
     if (!check_client(exchange)) return fail(result);
     Ref<> message = Ref<>::steal(std::exchange(as_send(self)->message, nullptr));
-    if (has_file(exchange, message.get()))
-        return begin_sending_file(as_send(self), message.get(), result);
-    if (!act_on_message(exchange, message.get())) return fail(result);
+    bool is_file, done = true;
+    {
+        Acting acting(exchange);
+        is_file = has_file(exchange, message.get());
+        if (!is_file) done = act_on_message(exchange, message.get());
+    }
+    if (!done) return fail(result);
+    if (is_file) return begin_sending_file(as_send(self), message.get(), result);
     return wait_for_room(as_send(self), result);
 }
 
 PySendResult resume(Coroutine* self, PyObject* value, PyObject* thrown,
                     PyObject** result) noexcept {
+    as_send(self)->exchange->is_sending_file = false;
     if (thrown != nullptr) {
         // A file that has broken off leaves a body without an end.
         if (as_send(self)->file != nullptr && as_send(self)->exchange->connection != nullptr)
             abort_connection(as_send(self)->exchange->connection);
         return end_with_exception(thrown, result);
     }
-    Py_DECREF(value);
-    if (as_send(self)->file != nullptr) return file_sent(as_send(self), result);
+    Ref<> given = Ref<>::steal(value);
+    if (as_send(self)->file != nullptr) return file_sent(as_send(self), value, result);
     if (!check_client(as_send(self)->exchange)) return fail(result);
     return wait_for_room(as_send(self), result);
 }

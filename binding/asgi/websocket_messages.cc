@@ -47,7 +47,8 @@ bool append_headers(std::string& output, PyObject* headers, bool has_subprotocol
     if (!all) return false;
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(all.get()); ++i) {
         std::string_view name, value;
-        Ref<> pair = read_field(PySequence_Fast_GET_ITEM(all.get(), i), name, value);
+        Ref<> given = Ref<>::borrow(PySequence_Fast_GET_ITEM(all.get(), i));
+        Ref<> pair = read_field(given.get(), name, value);
         if (!pair) return false;
         if (!is_ours(name, has_subprotocol)) http1::append_field(output, name, value);
     }

@@ -52,7 +52,6 @@ PyObject* transport_wait_writable(PyObject* self, PyObject*) {
     settle_hold(transport);
     if (error != 0) return raise_watch_error(loop, error);
     Py_XSETREF(transport->seldom->drained, Py_NewRef(future.get()));
-    ++transport->seldom->file_waits;
     return future.release();
 }
 

@@ -50,7 +50,6 @@ struct Seldom {
     Py_ssize_t max_size;      // of a read, as the program has set it
     PyObject* write_context;  // the one in which the queue began to fill
     PyObject* drained;        // the future of who sends a file, while it waits
-    std::size_t file_waits;   // how often it has
 };
 
 struct Transport {

@@ -7,6 +7,11 @@
 #include "websocket/sha1.h"
 
 namespace penstock::websocket {
+namespace {
+
+constexpr std::size_t kMostSubprotocols = 64;  // each is compared with those before it
+
+}  // namespace
 
 void Handshake::take(std::string_view name, std::string_view value) {
     constexpr std::string_view kPrefix = "sec-websocket-";
@@ -22,7 +27,8 @@ void Handshake::take(std::string_view name, std::string_view value) {
         each_of(value, [this](std::string_view each) {
             // RFC 6455, 4.1: tokens, each once.
             bool is_new = std::ranges::find(subprotocols_, each) == subprotocols_.end();
-            if (!is_token(each) || !is_new) has_bad_subprotocol_ = true;
+            bool is_one_more = subprotocols_.size() < kMostSubprotocols;
+            if (!is_one_more || !is_token(each) || !is_new) has_bad_subprotocol_ = true;
             if (has_bad_subprotocol_) return false;
             subprotocols_.push_back(each);
             return true;

@@ -49,5 +49,16 @@ TEST(Handshake, Refusals) {
         EXPECT_EQ(taken({kKey, kVersion, {"Sec-WebSocket-Protocol", bad}}).verdict().status, 400);
 }
 
+// Each is compared with those before it.
+TEST(Handshake, SubprotocolsWithoutEndAreRefused) {
+    auto with = [](int count) {
+        std::string list;
+        for (int i = 0; i < count; ++i) list += "p" + std::to_string(i) + ",";
+        return taken({kKey, kVersion, {"Sec-WebSocket-Protocol", list}}).verdict().status;
+    };
+    EXPECT_EQ(with(64), 0);
+    EXPECT_EQ(with(65), 400);
+}
+
 }  // namespace
 }  // namespace penstock::websocket

@@ -224,7 +224,7 @@ OPTIONS: list[Option] = [
             "timeout_write",
             seconds,
             60.0,
-            "seconds in which a client takes nothing, of a file too: closed",
+            "seconds in which a client takes less than --body-rate of what waits for it: closed",
         ),
         ("timeout_linger", seconds, 2.0, "seconds that a refused client may go on sending"),
     ),

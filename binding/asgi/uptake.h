@@ -1,0 +1,27 @@
+// Whether a client takes what it is sent, as its kernel acknowledges it: our own queue does not
+// tell, for a file goes past it, and a body that is one piece may take long though it moves.
+#pragma once
+
+#include <cstdint>
+
+#include "base/clock.h"
+
+namespace penstock::py {
+
+struct HttpConnection;
+
+class Uptake {
+public:
+    // False for a client that something waits for and that has not taken as much as it has to for
+    // too long.
+    bool check(const HttpConnection* connection, TimePoint now) noexcept;
+
+private:
+    TimePoint since_{};        // nothing waits where that is not set
+    std::uint64_t taken_ = 0;  // then
+};
+
+// Something is on its way that has not even reached the kernel.
+bool has_unsent(const HttpConnection* connection) noexcept;
+
+}  // namespace penstock::py
