@@ -273,6 +273,7 @@ constexpr PyTypeObject* State::*kTypes[] = {&State::future,
                                             &State::receiver,
                                             &State::receive,
                                             &State::send_message,
+                                            &State::base_socket,
                                             &State::base_future,
                                             &State::base_task};
 
@@ -288,6 +289,8 @@ int traverse(PyObject* module, visitproc visit, void* arg) {
     Py_VISIT(state->python_sock_recv);
     Py_VISIT(state->python_sock_recv_into);
     Py_VISIT(state->python_sock_sendall);
+    Py_VISIT(state->python_sock_connect);
+    Py_VISIT(state->python_create_connection);
     Py_VISIT(state->stop_iteration);
     return 0;
 }
@@ -318,6 +321,8 @@ int clear(PyObject* module) {
     Py_CLEAR(state->python_sock_recv);
     Py_CLEAR(state->python_sock_recv_into);
     Py_CLEAR(state->python_sock_sendall);
+    Py_CLEAR(state->python_sock_connect);
+    Py_CLEAR(state->python_create_connection);
     Py_CLEAR(state->stream_reader_protocol);
     Py_CLEAR(state->stop_iteration);
     Py_CLEAR(state->coroutine_types);

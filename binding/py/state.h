@@ -28,6 +28,7 @@ namespace penstock::py {
     NAME(cancel)                   \
     NAME(cancelled)                \
     NAME(close)                    \
+    NAME(connect)                  \
     NAME(connection_lost)          \
     NAME(connection_made)          \
     NAME(context)                  \
@@ -42,12 +43,14 @@ namespace penstock::py {
     NAME(empty)                    \
     NAME(eof_received)             \
     NAME(error_received)           \
+    NAME(family)                   \
     NAME(feed_data)                \
     NAME(feed_eof)                 \
     NAME(fileno)                   \
     NAME(full)                     \
     NAME(fut)                      \
     NAME(_get)                     \
+    NAME(gettimeout)               \
     NAME(get_buffer)               \
     NAME(get_debug)                \
     NAME(get_loop)                 \
@@ -73,14 +76,19 @@ namespace penstock::py {
     NAME(resume_writing)           \
     NAME(return_exceptions)        \
     NAME(send)                     \
+    NAME(server_hostname)          \
+    NAME(setblocking)              \
     NAME(set_exception)            \
     NAME(set_name)                 \
     NAME(set_result)               \
+    NAME(sock)                     \
     NAME(socket)                   \
     NAME(sockname)                 \
+    NAME(ssl)                      \
     NAME(_start)                   \
     NAME(timeout)                  \
     NAME(throw_)                   \
+    NAME(type)                     \
     NAME(write)
 
 struct TlsLibrary;
@@ -169,6 +177,8 @@ struct State {
     PyObject* python_sock_recv;  // methods of penstock's, as Python has them
     PyObject* python_sock_recv_into;
     PyObject* python_sock_sendall;
+    PyObject* python_sock_connect;
+    PyObject* python_create_connection;
     PyObject* newline;         // b"\n"
     PyObject* deque;           // collections.deque
     PyCFunction deque_append;  // its methods, nullptr where they are not called like that
@@ -178,6 +188,7 @@ struct State {
     PyObject* buffered_protocol;      // asyncio.BufferedProtocol
     PyObject* transport_socket;       // asyncio.trsock.TransportSocket
     PyObject* socket_class;           // socket.socket
+    PyTypeObject* base_socket;        // _socket.socket
     PyObject* gaierror;               // socket.gaierror
     PyObject* make_handler_callback;  // of the package's; nullptr before the first is put off
     PyObject* get_running_loop;       // _asyncio._get_running_loop, returns None where none runs

@@ -4,84 +4,20 @@
 #include <cerrno>
 #include <cstring>
 
-#include "loop/fd_table.h"
 #include "loop/loop.h"
 #include "net/socket.h"
 #include "py/coroutine_function.h"
 #include "py/ref.h"
-#include "sync/coroutine.h"
+#include "transport/connection.h"
 #include "transport/network.h"
+#include "transport/sock_connect.h"
+#include "transport/sock_wait.h"
 #include "transport/socket_transport.h"
 
 namespace penstock::py {
 namespace {
 
-struct SockCall : Coroutine {
-    int waits_for;  // the fd, while parked
-    Loop* loop;
-    PyObject* sock;
-    PyObject* argument;  // as it was given; of sock_sendall() what holds the bytes
-    Py_ssize_t count;    // of bytes: to receive, or that have left
-};
-
 using Bytes = std::span<const std::byte>;
-
-SockCall* as_call(Coroutine* self) noexcept { return static_cast<SockCall*>(self); }
-
-int visit_call(Coroutine* self, visitproc visit, void* arg) noexcept {
-    Py_VISIT(object(as_call(self)->loop));
-    Py_VISIT(as_call(self)->sock);
-    Py_VISIT(as_call(self)->argument);
-    return 0;
-}
-
-void clear_call(Coroutine* self) noexcept {
-    Py_CLEAR(as_call(self)->loop);
-    Py_CLEAR(as_call(self)->sock);
-    Py_CLEAR(as_call(self)->argument);
-}
-
-// -1 with an exception set; of a socket that is closed as its own methods raise it.
-int open_fd(SockCall* call) noexcept {
-    Ref<> number = Ref<>::steal(PyObject_CallMethodNoArgs(call->sock, call->state->str_fileno));
-    if (!number) return -1;
-    int fd = static_cast<int>(PyLong_AsLong(number.get()));
-    if (fd >= 0 || PyErr_Occurred()) return fd;
-    errno = EBADF;
-    PyErr_SetFromErrno(PyExc_OSError);
-    return -1;
-}
-
-PySendResult raise(ssize_t result, PyObject** out) noexcept {
-    errno = static_cast<int>(-result);
-    PyErr_SetFromErrno(PyExc_OSError);
-    return fail(out);
-}
-
-PySendResult wait_for(SockCall* call, int fd, Ready direction, PyObject** result) noexcept {
-    if (Network* network = call->loop->network; network != nullptr && network->at(fd) != nullptr) {
-        Ref<> number = Ref<>::steal(PyLong_FromLong(fd));
-        Ref<> free = Ref<>::steal(
-            number ? loop_ensure_fd_no_transport(object(call->loop), number.get()) : nullptr);
-        if (!free) return fail(result);
-    }
-    if (!check_open(call->loop)) return fail(result);
-    FdTable& fds = *call->loop->fds;
-    Loop* running = running_loop(call->state);
-    if (running == call->loop && may_park(running)) {
-        if (!fds.add_waiter(fd, direction, object(call))) return fail(result);
-        call->waits_for = fd;
-        return park(call, result);
-    }
-    Ref<> future = Ref<>::steal(fds.wait(fd, direction));
-    return future ? delegate_to_awaitable(call, future.get(), result) : fail(result);
-}
-
-void withdraw(Coroutine* self, Loop*) noexcept {
-    Loop* loop = as_call(self)->loop;  // none once the collector has cleared us
-    FdTable* fds = loop != nullptr ? loop->fds : nullptr;
-    if (fds != nullptr) fds->remove_waiter(as_call(self)->waits_for, object(self));
-}
 
 // Tries once; waits where it would block.
 using Try = PySendResult (*)(SockCall*, int fd, PyObject** result) noexcept;
@@ -97,7 +33,7 @@ PySendResult resume(Coroutine* self, PyObject* value, PyObject* thrown,
                     PyObject** result) noexcept {
     if (thrown != nullptr) return end_with_exception(thrown, result);
     Py_DECREF(value);
-    return attempt<kTry>(as_call(self), result);
+    return attempt<kTry>(as_sock_call(self), result);
 }
 
 // ---- sock_recv -------------------------------------------------------------------------------
@@ -156,13 +92,13 @@ ssize_t receive(Loop* loop, int fd, std::size_t count, PyObject** out) noexcept 
 PySendResult try_recv(SockCall* call, int fd, PyObject** result) noexcept {
     ssize_t received = receive(call->loop, fd, static_cast<std::size_t>(call->count), result);
     if (received >= 0) return PYGEN_RETURN;
-    if (socket::would_block(received)) return wait_for(call, fd, Ready::kRead, result);
+    if (socket::would_block(received)) return wait_for_fd(call, fd, Ready::kRead, result);
     if (PyErr_Occurred()) return fail(result);
-    return raise(received, result);
+    return fail_with_errno(received, result);
 }
 
 PySendResult begin_recv(Coroutine* self, PyObject** result) noexcept {
-    SockCall* call = as_call(self);
+    SockCall* call = as_sock_call(self);
     call->count = PyNumber_AsSsize_t(call->argument, PyExc_OverflowError);
     if (call->count == -1 && PyErr_Occurred()) return fail(result);
     if (call->count < 0) {
@@ -181,12 +117,12 @@ PySendResult try_recv_into(SockCall* call, int fd, PyObject** result) noexcept {
         fd, {static_cast<std::byte*>(view.buf), static_cast<std::size_t>(view.len)});
     PyBuffer_Release(&view);
     if (received >= 0) return end_with(PyLong_FromSsize_t(received), result);
-    if (socket::would_block(received)) return wait_for(call, fd, Ready::kRead, result);
-    return raise(received, result);
+    if (socket::would_block(received)) return wait_for_fd(call, fd, Ready::kRead, result);
+    return fail_with_errno(received, result);
 }
 
 PySendResult begin_recv_into(Coroutine* self, PyObject** result) noexcept {
-    return attempt<try_recv_into>(as_call(self), result);
+    return attempt<try_recv_into>(as_sock_call(self), result);
 }
 
 // ---- sock_sendall ----------------------------------------------------------------------------
@@ -204,14 +140,14 @@ PySendResult try_sendall(SockCall* call, int fd, PyObject** result) noexcept {
     Bytes all = bytes_of(call->argument);
     if (call->loop->reactor != nullptr) call->loop->reactor->backend().expect_events();
     ssize_t sent = socket::try_send(fd, all.subspan(static_cast<std::size_t>(call->count)));
-    if (sent < 0 && !socket::would_block(sent)) return raise(sent, result);
+    if (sent < 0 && !socket::would_block(sent)) return fail_with_errno(sent, result);
     call->count += std::max<ssize_t>(sent, 0);
     if (call->count == static_cast<Py_ssize_t>(all.size())) return end_with_none(result);
-    return wait_for(call, fd, Ready::kWrite, result);
+    return wait_for_fd(call, fd, Ready::kWrite, result);
 }
 
 PySendResult begin_sendall(Coroutine* self, PyObject** result) noexcept {
-    SockCall* call = as_call(self);
+    SockCall* call = as_sock_call(self);
     if (!PyBytes_CheckExact(call->argument)) {
         // It holds the buffer for as long as bytes of it have to leave.
         Ref<> view = Ref<>::steal(PyMemoryView_FromObject(call->argument));
@@ -224,25 +160,12 @@ PySendResult begin_sendall(Coroutine* self, PyObject** result) noexcept {
 
 // ---- the methods -----------------------------------------------------------------------------
 
-template <Try kTry>
-constexpr CoroutineKind kind_of(const char* name, const char* qualified_name,
-                                decltype(CoroutineKind::begin) begin) noexcept {
-    return {.name = name,
-            .qualified_name = qualified_name,
-            .wait_kind = WaitKind::kSocket,
-            .begin = begin,
-            .resume = resume<kTry>,
-            .visit = visit_call,
-            .clear = clear_call,
-            .withdraw = withdraw,
-            .free = &State::free_sock_calls};
-}
-
-constexpr CoroutineKind kRecv = kind_of<try_recv>("sock_recv", "Sockets.sock_recv", begin_recv);
-constexpr CoroutineKind kRecvInto =
-    kind_of<try_recv_into>("sock_recv_into", "Sockets.sock_recv_into", begin_recv_into);
+constexpr CoroutineKind kRecv =
+    sock_call_kind("sock_recv", "Sockets.sock_recv", begin_recv, resume<try_recv>);
+constexpr CoroutineKind kRecvInto = sock_call_kind("sock_recv_into", "Sockets.sock_recv_into",
+                                                   begin_recv_into, resume<try_recv_into>);
 constexpr CoroutineKind kSendall =
-    kind_of<try_sendall>("sock_sendall", "Sockets.sock_sendall", begin_sendall);
+    sock_call_kind("sock_sendall", "Sockets.sock_sendall", begin_sendall, resume<try_sendall>);
 
 // (loop, sock, argument)
 template <const CoroutineKind& kKind, PyObject* State::*kOriginal>
@@ -253,14 +176,7 @@ PyObject* new_call(PyObject* module, PyObject* const* args, Py_ssize_t count, Py
                     object(Py_TYPE(args[1])) == state->socket_class;
     if (!is_usual)
         return PyObject_Vectorcall(state->*kOriginal, args, static_cast<std::size_t>(count), names);
-    auto* call = static_cast<SockCall*>(new_coroutine(state, state->sock_call, &kKind));
-    if (call == nullptr) return nullptr;
-    call->loop = as_loop(Py_NewRef(args[0]));
-    call->sock = Py_NewRef(args[1]);
-    call->argument = Py_NewRef(args[2]);
-    call->count = 0;
-    PyObject_GC_Track(object(call));
-    return object(call);
+    return new_sock_call(state, &kKind, args[0], args[1], args[2]);
 }
 
 struct SockMethod {
@@ -273,14 +189,19 @@ constexpr SockMethod methods[] = {
     {"sock_recv", new_call<kRecv, &State::python_sock_recv>, &State::python_sock_recv},
     {"sock_recv_into", new_call<kRecvInto, &State::python_sock_recv_into>,
      &State::python_sock_recv_into},
-    {"sock_sendall", new_call<kSendall, &State::python_sock_sendall>, &State::python_sock_sendall}};
+    {"sock_sendall", new_call<kSendall, &State::python_sock_sendall>, &State::python_sock_sendall},
+    {"sock_connect", new_call<kSockConnect, &State::python_sock_connect>,
+     &State::python_sock_connect},
+    {"create_connection", new_connection, &State::python_create_connection}};
 
 }  // namespace
 
 PyObject* adopt_sock_methods(PyObject* module, PyObject* cls) {
     State* state = state_of(module);
     if (!PyType_Check(cls)) return PyErr_Format(PyExc_TypeError, "a class was expected");
+    PyObject* own = reinterpret_cast<PyTypeObject*>(cls)->tp_dict;
     for (const SockMethod& each : methods) {
+        if (PyMapping_HasKeyString(own, each.name) == 0) continue;
         PyObject* original = PyObject_GetAttrString(cls, each.name);
         if (original == nullptr) return nullptr;
         Py_XSETREF(state->*each.original, original);

@@ -1,5 +1,6 @@
-// loop.sock_recv(), sock_recv_into() and sock_sendall() on sockets of Python's own class, natively:
-// each tries the call, and where it would block the coroutine itself waits in the FdTable.
+// loop.sock_recv(), sock_recv_into(), sock_sendall() and sock_connect() on sockets of Python's own
+// class, natively: each tries the call, and where it would block the coroutine itself waits in the
+// FdTable.
 #pragma once
 
 #include "py/python.h"

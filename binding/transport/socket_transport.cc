@@ -259,6 +259,8 @@ bool add_transport_types(PyObject* module, State* state) {
         !import_name(state->gaierror, "socket", "gaierror"))
         return false;
     PyObject* found;
+    if (!import_name(found, "_socket", "socket")) return false;
+    state->base_socket = reinterpret_cast<PyTypeObject*>(found);
     if (!import_name(found, "asyncio.transports", "Transport")) return false;
     Ref<> base = Ref<>::steal(found);
     if (!check_base(base.get(), "Transport") ||

@@ -16,6 +16,7 @@ from asyncio.log import logger
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
+from . import _core
 from ._base import check_not_tls, check_stream, check_tls_arguments
 from ._race import race
 from ._resolve import AddressInfo
@@ -27,6 +28,7 @@ _CLOSES_WHAT_IT_IS_GIVEN = sys.version_info >= (3, 14, 8)
 _P = TypeVar("_P", bound=asyncio.BaseProtocol)
 
 
+@_core.adopt_sock_methods
 class Connecting(Sockets, Securing):
     async def create_connection(
         self,

@@ -101,6 +101,51 @@ async def test_a_connected_socket_is_taken_over(listening):
     assert sock.fileno() == -1
 
 
+async def test_a_socket_is_taken_over_in_every_way_of_calling(listening):
+    loop = asyncio.get_running_loop()
+    for arguments in (
+        {},
+        {"ssl": None, "server_hostname": None},
+        {"ssl": False, "family": 0, "happy_eyeballs_delay": None},
+        {"host": None, "port": None},
+    ):
+        sock = socket.create_connection(listening.getsockname())
+        connecting = loop.create_connection(Recorder, sock=sock, **arguments)
+        assert connecting.__qualname__.endswith("create_connection")
+        transport, protocol = await connecting
+        assert transport.get_extra_info("peername") == listening.getsockname()
+        transport.abort()
+        await protocol.lost
+
+
+async def test_a_connection_that_nobody_waits_for_any_more_is_closed(listening):
+    loop = asyncio.get_running_loop()
+    made = []
+
+    def recorder():
+        made.append(Recorder())
+        return made[0]
+
+    sock = socket.create_connection(listening.getsockname())
+    task = asyncio.create_task(loop.create_connection(recorder, sock=sock))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await made[0].lost
+    assert made[0].events == ["made", "lost"]
+
+
+@pytest.mark.penstock_only("what is native there")
+async def test_taking_over_is_native(listening):
+    sock = socket.create_connection(listening.getsockname())
+    connecting = asyncio.get_running_loop().create_connection(Recorder, sock=sock, ssl=None)
+    assert type(connecting).__name__ == "SockCall"
+    transport, protocol = await connecting
+    transport.close()
+    await protocol.lost
+
+
 async def test_connect_accepted_socket(listening):
     loop = asyncio.get_running_loop()
     with socket.create_connection(listening.getsockname()) as client:

@@ -403,6 +403,132 @@ async def test_connect_refused(unused_port):
     assert caught.value.strerror == f"Connect call failed ('127.0.0.1', {unused_port})"
 
 
+async def test_connect_refused_over_ipv6():
+    with socket.socket(socket.AF_INET6) as taken, socket.socket(socket.AF_INET6) as client:
+        try:
+            taken.bind(("::1", 0))
+        except OSError:
+            pytest.skip("no IPv6")
+        port = taken.getsockname()[1]
+        client.setblocking(False)
+        with pytest.raises(ConnectionRefusedError) as caught:
+            await asyncio.get_running_loop().sock_connect(client, ("::1", port))
+    assert caught.value.strerror == f"Connect call failed ('::1', {port}, 0, 0)"
+
+
+@pytest.mark.parametrize(
+    ("address", "error"),
+    [
+        (("127.0.0.1",), ValueError),
+        (["127.0.0.1", 1], ConnectionRefusedError),
+        (("127.0.0.1", "no such service"), socket.gaierror),
+        (("::1", 1), socket.gaierror),
+        (("", 1), OSError),
+        (1, TypeError),
+    ],
+)
+async def test_connect_to_what_needs_a_look_or_is_no_address(address, error):
+    with socket.socket() as client:
+        client.setblocking(False)
+        with pytest.raises(error):
+            await asyncio.get_running_loop().sock_connect(client, address)
+
+
+async def test_connect_that_is_over_at_once_leaves_others_a_turn(listening):
+    loop = asyncio.get_running_loop()
+    turns = []
+    with socket.socket() as client:
+        client.setblocking(False)
+        loop.call_soon(turns.append, 1)
+        await loop.sock_connect(client, listening.getsockname())
+    assert turns
+
+
+async def test_a_connect_that_is_under_way_is_cancelled(listening):
+    with socket.socket() as client:
+        client.setblocking(False)
+        address = listening.getsockname()
+        task = asyncio.create_task(asyncio.get_running_loop().sock_connect(client, address))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_connect_of_a_closed_socket(listening):
+    client = socket.socket()
+    client.setblocking(False)
+    client.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        await asyncio.get_running_loop().sock_connect(client, listening.getsockname())
+
+
+async def test_connect_of_a_socket_that_blocks(listening):
+    with socket.socket() as client:
+        await asyncio.get_running_loop().sock_connect(client, listening.getsockname())
+        assert client.getpeername() == listening.getsockname()
+
+
+async def test_connect_of_a_connected_socket(listening):
+    with socket.create_connection(listening.getsockname()) as client:
+        client.setblocking(False)
+        with pytest.raises(OSError, match="already connected"):
+            await asyncio.get_running_loop().sock_connect(client, listening.getsockname())
+
+
+@pytest.mark.penstock_only("asyncio takes it for connected")
+async def test_connect_to_a_unix_socket_whose_backlog_is_full(tmp_path):
+    loop = asyncio.get_running_loop()
+    path = str(tmp_path / "socket")
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+    with socket.socket(socket.AF_UNIX) as server, pytest.raises(BlockingIOError):
+        server.bind(path)
+        server.listen(0)
+        try:
+            for client in clients:
+                client.setblocking(False)
+                await loop.sock_connect(client, path)
+        finally:
+            for client in clients:
+                client.close()
+
+
+async def test_connect_of_a_subclass_calls_its_own(listening):
+    class Proxied(socket.socket):
+        def connect(self, address):
+            assert address == ("192.0.2.1", 1)
+            super().connect(listening.getsockname())
+
+    with Proxied() as client:
+        client.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(client, ("192.0.2.1", 1))
+        assert client.getpeername() == listening.getsockname()
+
+
+async def test_connect_calls_what_was_put_into_the_class(listening, monkeypatch):
+    def connect(sock, address):
+        raise PermissionError(address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect, raising=False)
+    with socket.socket() as client:
+        client.setblocking(False)
+        with pytest.raises(PermissionError):
+            await asyncio.get_running_loop().sock_connect(client, listening.getsockname())
+
+
+@pytest.mark.penstock_only("what is native there")
+async def test_connect_is_native(listening):
+    with socket.socket() as client:
+        client.setblocking(False)
+        connecting = asyncio.get_running_loop().sock_connect(client, listening.getsockname())
+        assert type(connecting).__name__ == "SockCall"
+        assert connecting.cr_frame is None and connecting.cr_await is None
+        connecting.send(None)
+        assert connecting.cr_await is None  # neither a future nor Python's own coroutine
+        with pytest.raises(StopIteration):
+            connecting.send(None)
+
+
 async def test_connect_with_a_port_out_of_range():
     with socket.socket() as client:
         client.setblocking(False)
