@@ -24,6 +24,7 @@ PyObject* transport_begin_sendfile(PyObject* self, PyObject*) {
     SocketTransport* transport = as_transport(self);
     if (transport->is_sending_file)
         return PyErr_Format(PyExc_RuntimeError, "unable to sendfile; sendfile is in progress");
+    if (!settle_writes(transport)) return nullptr;
     transport->is_sending_file = true;
     Py_RETURN_NONE;
 }

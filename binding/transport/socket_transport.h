@@ -23,6 +23,7 @@ public:
     void destroy() noexcept override { std::destroy_at(this); }
     void on_readable() noexcept override;
     void on_written() noexcept override;
+    void on_queued() noexcept override;
     void on_write_error(int error) noexcept override;
 
     Stream stream;

@@ -269,6 +269,9 @@ PyObject* transport_get_extra_info(PyObject* self, PyObject* const* args, Py_ssi
     PyObject *name, *fallback;
     if (!read_extra_info_arguments(args, count, names, name, fallback)) return nullptr;
     if (is_foreign_to_extra(transport, name)) return Py_NewRef(fallback);
+    // Whoever has the socket may write to it himself.
+    bool is_socket = PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, "socket") == 0;
+    if (is_socket && !settle_writes(transport)) return nullptr;
     if (!make_extra(transport)) return nullptr;
     if (!PyDict_Check(transport->extra)) return PyErr_Format(PyExc_AttributeError, "_extra");
     PyObject* found = PyDict_GetItemWithError(transport->extra, name);

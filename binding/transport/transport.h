@@ -146,6 +146,9 @@ inline void note_caused(Transport* transport) noexcept {
 }
 // After the interest in the fd has changed. The caller holds a reference.
 void settle_hold(Transport* transport) noexcept;
+// What was written in this turn leaves now; where the kernel refuses it the connection is lost.
+// False with an exception set.
+bool settle_writes(Transport* transport) noexcept;
 // loop.call_soon(callback, argument), in the transport's context if it has one of its own
 bool call_soon(Transport* transport, PyObject* callback, PyObject* argument) noexcept;
 // The context for what is watched from now on, as a new reference; nullptr with an exception set.

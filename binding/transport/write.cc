@@ -87,7 +87,18 @@ bool send_all(SocketTransport* transport, std::span<const View> views) noexcept 
     return true;
 }
 
+// What was in the outbox has none until the kernel does not take it.
+bool have_write_context(Transport* transport) noexcept {
+    return (transport->seldom != nullptr && write_context(transport) != nullptr) ||
+           set_write_context(transport, watching_context(transport));
+}
+
 }  // namespace
+
+bool settle_writes(Transport* transport) noexcept {
+    int error = transport->endpoint != nullptr ? transport->endpoint->channel().settle() : 0;
+    return error == 0 || write_failed(static_cast<SocketTransport*>(transport), -error);
+}
 
 PyObject* transport_write(PyObject* self, PyObject* data) {
     SocketTransport* transport = as_transport(self);
@@ -144,6 +155,8 @@ PyObject* transport_writelines(PyObject* self, PyObject* list) {
 PyObject* transport_write_eof(PyObject* self, PyObject*) {
     SocketTransport* transport = as_transport(self);
     if (transport->is_closing || transport->has_eof) Py_RETURN_NONE;
+    if (!settle_writes(transport)) return nullptr;
+    if (transport->is_closing) Py_RETURN_NONE;
     transport->has_eof = true;
     int error = stream_of(transport).shutdown_write();
     if (error == 0) Py_RETURN_NONE;
@@ -157,6 +170,8 @@ void Connection::on_written() noexcept {
     set_current_task(loop, nullptr);
     TimedCall timed(loop, object(transport.get()), "_write_ready", transport->protocol);
     settle_hold(transport.get());
+    if (!have_write_context(transport.get()))
+        return report_callback(loop, transport.get(), "_write_ready");
     bool entered = run_in_context(loop, write_context(transport.get()), true, [&] {
         bool done = after_write(transport.get());
         if (!done) report_callback(loop, transport.get(), "_write_ready");
@@ -165,12 +180,24 @@ void Connection::on_written() noexcept {
     if (!entered) report_callback(loop, transport.get(), "_write_ready");
 }
 
+void Connection::on_queued() noexcept {
+    Ref<SocketTransport> transport = Ref<SocketTransport>::borrow(this->transport());
+    Loop* loop = transport->loop;
+    set_current_task(loop, nullptr);
+    settle_hold(transport.get());
+    PyObject* context = watching_context(transport.get());
+    if (!set_write_context(transport.get(), context) || !maybe_pause_protocol(transport.get()))
+        report_callback(loop, transport.get(), "write");
+}
+
 void Connection::on_write_error(int error) noexcept {
     Ref<SocketTransport> transport = Ref<SocketTransport>::borrow(this->transport());
     Loop* loop = transport->loop;
     set_current_task(loop, nullptr);
     TimedCall timed(loop, object(transport.get()), "_write_ready", transport->protocol);
     settle_hold(transport.get());
+    if (!have_write_context(transport.get()))
+        return report_callback(loop, transport.get(), "_write_ready");
     bool entered = run_in_context(loop, write_context(transport.get()), true, [&] {
         if (!write_failed(transport.get(), error))
             report_callback(loop, transport.get(), "_write_ready");

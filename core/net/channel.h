@@ -13,7 +13,7 @@
 
 namespace penstock {
 
-class Channel : private Watcher {
+class Channel : protected Watcher {
 public:
     class Observer {
     public:
@@ -22,7 +22,9 @@ public:
         virtual void on_readable() noexcept = 0;
         // What was queued has left; queued() says how much still waits.
         virtual void on_written() noexcept = 0;
-        // The kernel refuses what was queued; the error is an errno.
+        // Bytes that counted as sent are queued now: the kernel has not taken them.
+        virtual void on_queued() noexcept {}
+        // The kernel refuses what was queued or kept; the error is an errno.
         virtual void on_write_error(int error) noexcept = 0;
 
     protected:
@@ -45,6 +47,8 @@ public:
     // The fd is left to another watcher: a duplicate of our own is watched from now on, as an fd
     // has one watcher. 0, or -errno.
     int move_to_duplicate() noexcept;
+    // What the outbox has of it leaves now. 0, or -errno where the connection is lost.
+    virtual int settle() noexcept { return 0; }
     // Drops what is queued, and waits no more until the fd takes something.
     virtual void discard() noexcept = 0;
     // No callback comes any more, and the fd is its owner's alone; what is queued is dropped.
@@ -57,6 +61,7 @@ protected:
         : backend_(backend), observer_(observer), fd_(fd.get()), owned_(std::move(fd)) {}
 
     Observer& observer() const noexcept { return observer_; }
+    Outbox& outbox() const noexcept { return backend_.outbox(); }
     void expect_events() noexcept {
         if (fd_ >= 0) backend_.expect_events();  // else it may be gone
     }

@@ -3,6 +3,7 @@
 #include <array>
 #include <climits>
 #include <new>
+#include <optional>
 
 #include "net/pipe.h"
 #include "net/socket.h"
@@ -19,19 +20,58 @@ ssize_t Stream::transmit(Bytes bytes) noexcept {
     return kind_ == Kind::kSocket ? socket::send(fd(), bytes) : pipe::write(fd(), bytes);
 }
 
+// 0, or -errno where the connection is lost.
+int Stream::leave(std::span<const std::byte> kept) noexcept {
+    is_kept_ = false;
+    if (kept.empty()) return 0;
+    ssize_t sent = transmit(kept);
+    if (socket::would_block(sent)) sent = 0;
+    if (sent < 0) return static_cast<int>(sent);
+    std::span<const std::byte> rest = kept.subspan(static_cast<std::size_t>(sent));
+    if (rest.empty()) return 0;
+    std::optional<Chunk> copy = Chunk::copy(rest);
+    int error = copy ? enqueue(std::move(*copy)) : -ENOMEM;
+    return error;
+}
+
+void Stream::send_kept(std::span<const std::byte> bytes) noexcept {
+    int error = leave(bytes);
+    if (error < 0)
+        observer().on_write_error(-error);
+    else if (!queue_.empty())
+        observer().on_queued();
+}
+
 ssize_t Stream::send(std::span<const std::byte> bytes) noexcept {
+    iovec piece{const_cast<std::byte*>(bytes.data()), bytes.size()};
+    if (keep({&piece, 1}, bytes.size())) return static_cast<ssize_t>(bytes.size());
+    return send_now(bytes);
+}
+
+ssize_t Stream::send(std::span<const iovec> pieces) noexcept {
+    std::size_t size = 0;
+    for (const iovec& piece : pieces) size += piece.iov_len;
+    return keep(pieces, size) ? static_cast<ssize_t>(size) : send_now(pieces);
+}
+
+bool Stream::keep(std::span<const iovec> pieces, std::size_t size) noexcept {
+    if (kind_ != Kind::kSocket || fd() < 0 || !queue_.empty()) return false;
+    if (is_kept_ && !outbox().is_last(*this)) return false;
+    if (!outbox().keep(*this, pieces, size)) return false;
+    is_kept_ = true;
+    return true;
+}
+
+template <class Bytes>
+ssize_t Stream::send_now(Bytes bytes) noexcept {
+    if (int error = settle(); error < 0) return error;
     if (!queue_.empty()) return 0;
     ssize_t sent = transmit(bytes);
     return socket::would_block(sent) ? 0 : sent;
 }
 
-ssize_t Stream::send(std::span<const iovec> pieces) noexcept {
-    if (!queue_.empty()) return 0;
-    ssize_t sent = transmit(pieces);
-    return socket::would_block(sent) ? 0 : sent;
-}
-
 int Stream::enqueue(Chunk chunk) noexcept {
+    if (int error = settle(); error < 0) return error;
     try {
         queue_.push(std::move(chunk));
     } catch (const std::bad_alloc&) {
@@ -41,6 +81,7 @@ int Stream::enqueue(Chunk chunk) noexcept {
 }
 
 int Stream::shutdown_write() noexcept {
+    if (int error = settle(); error < 0) return error;
     expect_events();
     if (queue_.empty()) return socket::shutdown_write(fd());
     shuts_down_ = true;
@@ -48,11 +89,13 @@ int Stream::shutdown_write() noexcept {
 }
 
 void Stream::discard() noexcept {
+    settle();
     WriteQueue::Chunks dropped = queue_.take_all();
     stop_writing();
 }
 
 void Stream::detach() noexcept {
+    settle();
     WriteQueue::Chunks dropped = queue_.take_all();
     forget();
 }

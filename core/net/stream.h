@@ -2,7 +2,9 @@
 // The fd is a connected socket, or a pipe, a FIFO, a terminal.
 //
 // What is written has left when send() returns, as far as the kernel takes it; enqueue() keeps
-// the rest until the fd is writable. Reading is the observer's. After an error the queue is empty.
+// the rest until the fd is writable. A small write to a socket may be in the loop's outbox until
+// the turn is over: it counts as sent, and leaves before anything else is done here. Reading is the
+// observer's. After an error the queue is empty.
 #pragma once
 
 #include <cstddef>
@@ -35,10 +37,14 @@ public:
     // already. -errno where the connection is lost.
     ssize_t send(std::span<const std::byte> bytes) noexcept;
     ssize_t send(std::span<const iovec> pieces) noexcept;
+    int settle() noexcept override { return is_kept_ ? leave(outbox().take(*this)) : 0; }
     // Leaves behind what is queued. 0, or -errno.
     int enqueue(Chunk chunk) noexcept;
     // on_written() comes as soon as the fd takes bytes, also where none are queued. 0, or -errno.
-    int wait_writable() noexcept { return watch_writing(); }
+    int wait_writable() noexcept {
+        int error = settle();
+        return error == 0 ? watch_writing() : error;
+    }
     // A socket's peer sees the end of the stream behind what is queued. 0, or -errno.
     int shutdown_write() noexcept;
     void discard() noexcept override;
@@ -46,12 +52,18 @@ public:
 
 private:
     void flush() noexcept override;
+    void send_kept(std::span<const std::byte> bytes) noexcept override;
     template <class Bytes>
     ssize_t transmit(Bytes bytes) noexcept;
+    int leave(std::span<const std::byte> kept) noexcept;
+    bool keep(std::span<const iovec> pieces, std::size_t size) noexcept;
+    template <class Bytes>
+    ssize_t send_now(Bytes bytes) noexcept;
 
     // In the last word of the base.
     Kind kind_ = Kind::kSocket;
     bool shuts_down_ = false;  // once the queue has drained
+    bool is_kept_ = false;     // something, in the outbox
     WriteQueue queue_;
 };
 

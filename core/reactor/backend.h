@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "reactor/outbox.h"
 
 namespace penstock {
 
@@ -25,11 +26,12 @@ constexpr Ready operator&(Ready a, Ready b) noexcept {
 }
 constexpr bool has(Ready set, Ready what) noexcept { return (set & what) != Ready::kNone; }
 
-class Watcher {
+class Watcher : public Outbox::Writer {
 public:
     // What the fd is ready for. kError comes with both kRead and kWrite: whoever tries learns
     // the reason from the call.
     virtual void on_ready(Ready events) noexcept = 0;
+    void send_kept(std::span<const std::byte>) noexcept override {}
 
 protected:
     ~Watcher() = default;
@@ -71,7 +73,11 @@ public:
     void expect_events() noexcept { expects_events_ = true; }
     bool take_expectation() noexcept { return std::exchange(expects_events_, false); }
 
+    // What is written in a turn of the reactor that uses this backend.
+    Outbox& outbox() noexcept { return outbox_; }
+
 private:
+    Outbox outbox_;
     bool expects_events_ = false;
 };
 

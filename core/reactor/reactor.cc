@@ -9,7 +9,8 @@
 
 namespace penstock {
 
-Reactor::Reactor(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {
+Reactor::Reactor(std::unique_ptr<Backend> backend)
+    : backend_(std::move(backend)), outbox_(backend_->outbox()) {
     completed_.reserve(kMostAnEvent);
     int error = watch_own(wakeup_.fd(), wakeup_);
     if (error == 0) return;

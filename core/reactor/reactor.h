@@ -15,7 +15,8 @@
 // brought kMostBytesATurn already, what they made ready runs before the rest of them is delivered:
 // the bytes are used while the caches hold them, and no more than that piles up. A run that
 // ends delivers them all: a program that turns the loop by hand, run by run, would else come no
-// further than to the first of them, for the next wait begins with it again.
+// further than to the first of them, for the next wait begins with it again. Small writes to
+// several fds may be kept in the backend's outbox: they leave before the turn is over.
 //
 // The host is whoever runs the words:
 //     void run(Word)            runs one entry and drops it
@@ -77,6 +78,10 @@ public:
     // it runs as soon as that is over.
     void push_completed(Word word) noexcept { completed_.push_back(word); }
     static constexpr std::size_t kMostAnEvent = 2;
+    // Whether this turn, or the next one, has something to run behind what runs now.
+    bool has_more() const noexcept {
+        return !ready_.empty() || delivered_ < events_ || words_left_ > 0 || !letters_.empty();
+    }
     // An event has brought so many bytes.
     void received(std::size_t bytes) noexcept { bytes_received_ += bytes; }
 
@@ -93,14 +98,9 @@ public:
     // Runs turns until the host is stopping or interrupted.
     template <class Host>
     void run(Host& host) {
-        polls_in_vain_ = 0;
-        events_ = delivered_ = 0;
-        do {
-            if (!collect(host)) return;
-            run_turn(host);
-            if (host.failed()) return;
-        } while (!host.failed() && (!host.stopping() || is_cut_));
-        if (delivered_ < events_ && !host.failed()) deliver_events(host);
+        outbox_.open(*this);
+        run_turns(host);
+        outbox_.close();
     }
 
     // Gives every word that is left to `drop`, which may add more.
@@ -153,6 +153,19 @@ private:
     static constexpr std::size_t kMostBytesATurn = std::size_t{256} * 1024;
     // A timer this far away can't be due, whatever the coarse clock hides (10 ms at 100 Hz).
     static constexpr Duration kCoarseLag = std::chrono::milliseconds(12);
+
+    template <class Host>
+    void run_turns(Host& host) {
+        polls_in_vain_ = 0;
+        events_ = delivered_ = 0;
+        do {
+            if (!collect(host)) return;
+            run_turn(host);
+            outbox_.flush();
+            if (host.failed()) return;
+        } while (!host.failed() && (!host.stopping() || is_cut_));
+        if (delivered_ < events_ && !host.failed()) deliver_events(host);
+    }
 
     template <class Host>
     bool collect(Host& host) {
@@ -244,6 +257,7 @@ private:
         for (std::size_t left = count; left > 0;) {
             host.run(ready_.take(chooser_.next(Choice::kReady, left)));
             --left;
+            if (outbox_.is_due()) outbox_.flush();
             if (host.failed()) [[unlikely]]
                 return false;
             if (is_slice_over(left)) [[unlikely]] {
@@ -273,6 +287,7 @@ private:
             std::size_t next = delivered_++;
             backend_->deliver(is_fifo_ ? next : order_[next]);
             run_words(host, completed_, false);
+            if (outbox_.is_due()) outbox_.flush();
             if (bytes_received_ >= kMostBytesATurn && !ready_.empty() && !host.stopping()) break;
         }
         return !host.interrupted();
@@ -300,13 +315,16 @@ private:
             return true;
         std::size_t i = 0;
         while (i < words.size() && !host.failed() && !is_cut_) {
+            words_left_ = words.size() - i - 1;
             host.run(std::exchange(words[i], kNoWord));  // visit() may come meanwhile
             ++i;
+            if (outbox_.is_due()) outbox_.flush();
             if (may_cut && is_slice_over(i)) [[unlikely]] {
                 is_cut_ = i < words.size();
                 left_ = 0;
             }
         }
+        words_left_ = 0;
         words.erase(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(i));
         return !is_cut_;
     }
@@ -316,6 +334,7 @@ private:
     Duration time_to_next_timer() noexcept;
 
     std::unique_ptr<Backend> backend_;
+    Outbox& outbox_;
     Wakeup wakeup_;
     Mailbox mailbox_;
     ReadyQueue ready_;
@@ -331,6 +350,7 @@ private:
     std::size_t bytes_received_ = 0;  // by those of this turn
     std::size_t own_ = 0;             // watched fds that are the loop's own
     std::size_t left_ = 0;            // entries of a batch that was cut
+    std::size_t words_left_ = 0;      // of those that run_words() runs
     TimePoint turn_time_ = now();
     TimePoint polled_ = turn_time_;
     Duration shift_ = Duration::zero();  // deadlines are times of now() + shift_
