@@ -348,9 +348,12 @@ bool register_abstract(PyTypeObject* type) noexcept {
 
 PyObject* coroutine_next(PyObject* self) {
     PyObject* result = nullptr;
+    const Coroutine* coroutine = as_coroutine(self);
     switch (am_send(self, Py_None, &result)) {
         case PYGEN_NEXT: return result;
-        case PYGEN_RETURN: return return_from_iter(as_coroutine(self)->state, result);
+        case PYGEN_RETURN:
+            return coroutine->kind->gives_away ? stop_with(result)
+                                               : return_from_iter(coroutine->state, result);
         default: return nullptr;
     }
 }

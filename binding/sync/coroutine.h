@@ -39,6 +39,8 @@ struct CoroutineKind {
     // Parked, it was cancelled, thrown into or closed. May be nullptr.
     void (*withdraw)(Coroutine* self, Loop* loop) noexcept;
     FreeCoroutines State::*free;
+    // Its result is let go by whoever gets it, not at the end of the turn: its end shows.
+    bool gives_away = false;
 };
 
 enum class CoroutinePhase : std::uint8_t {

@@ -63,7 +63,7 @@ PySendResult resume_connection(Coroutine* self, PyObject* value, PyObject* throw
 }
 
 constexpr CoroutineKind kCreateConnection = sock_call_kind(
-    "create_connection", "Connecting.create_connection", begin_connection, resume_connection);
+    "create_connection", "Connecting.create_connection", begin_connection, resume_connection, true);
 
 // The `sock` of a call that gives nothing else that matters; nullptr where it does.
 PyObject* only_socket(const State* state, PyObject* const* args, Py_ssize_t count,

@@ -35,7 +35,8 @@ void withdraw_sock_call(Coroutine* self, Loop* loop) noexcept;
 
 constexpr CoroutineKind sock_call_kind(const char* name, const char* qualified_name,
                                        decltype(CoroutineKind::begin) begin,
-                                       decltype(CoroutineKind::resume) resume) noexcept {
+                                       decltype(CoroutineKind::resume) resume,
+                                       bool gives_away = false) noexcept {
     return {.name = name,
             .qualified_name = qualified_name,
             .wait_kind = WaitKind::kSocket,
@@ -44,7 +45,8 @@ constexpr CoroutineKind sock_call_kind(const char* name, const char* qualified_n
             .visit = visit_sock_call,
             .clear = clear_sock_call,
             .withdraw = withdraw_sock_call,
-            .free = &State::free_sock_calls};
+            .free = &State::free_sock_calls,
+            .gives_away = gives_away};
 }
 
 }  // namespace penstock::py
