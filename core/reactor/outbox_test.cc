@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,7 +18,7 @@ namespace {
 using Sent = std::vector<std::pair<char, std::string>>;
 
 struct Writer final : Outbox::Writer {
-    Writer(char name, Sent& sent) : name(name), sent(sent) {}
+    Writer(char its_name, Sent& to) : name(its_name), sent(to) {}
     void send_kept(std::span<const std::byte> bytes) noexcept override {
         sent.emplace_back(name, text(bytes));
     }
