@@ -55,7 +55,7 @@ ssize_t Stream::send(std::span<const iovec> pieces) noexcept {
 }
 
 bool Stream::keep(std::span<const iovec> pieces, std::size_t size) noexcept {
-    if (kind_ != Kind::kSocket || fd() < 0 || !queue_.empty()) return false;
+    if (kind_ != Kind::kSocket || fd() < 0 || !queue_.empty() || !outbox().is_open()) return false;
     if (is_kept_ && !outbox().is_last(*this)) return false;
     if (!outbox().keep(*this, pieces, size)) return false;
     is_kept_ = true;

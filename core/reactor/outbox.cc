@@ -9,14 +9,10 @@
 
 namespace penstock {
 
-bool Outbox::is_open() const noexcept {
-    if (reactor_ == nullptr || is_flushing_) return false;
-    return !entries_.empty() || reactor_->has_more();
-}
-
 bool Outbox::keep(Writer& writer, std::span<const iovec> pieces, std::size_t size) noexcept {
-    if (size > kMostAWrite || bytes_.size() + size > kMostBytes || !is_open()) return false;
     bool is_first = entries_.empty();
+    if (size > kMostAWrite || bytes_.size() + size > kMostBytes || !is_open()) return false;
+    if (is_first && !reactor_->has_more()) return false;
     try {
         bytes_.reserve(kMostBytes);
         if (!is_last(writer)) entries_.push_back({&writer, bytes_.size(), 0});

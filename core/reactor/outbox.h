@@ -42,6 +42,7 @@ public:
         reactor_ = nullptr;
     }
 
+    bool is_open() const noexcept { return reactor_ != nullptr && !is_flushing_; }
     bool empty() const noexcept { return entries_.empty(); }
     bool is_due() const noexcept { return !entries_.empty() && now() - since_ >= kMostTime; }
 
@@ -62,8 +63,6 @@ private:
         std::size_t begin;
         std::size_t size;
     };
-
-    bool is_open() const noexcept;
 
     const Reactor* reactor_ = nullptr;
     std::vector<Entry> entries_;
