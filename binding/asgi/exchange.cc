@@ -185,9 +185,8 @@ PySendResult wait_in(Exchange* exchange, Coroutine* self, PyObject** result) noe
 }
 
 bool has_run_long(const Exchange* exchange) noexcept {
-    constexpr Duration kLong = std::chrono::milliseconds(8);  // the reactor's slice
     const Reactor* reactor = exchange->server->loop->reactor;
-    return reactor != nullptr && coarse_now() - reactor->turn_time() >= kLong;
+    return reactor != nullptr && coarse_now() - reactor->turn_time() >= Reactor::kSlice;
 }
 
 void lose_client(Exchange* exchange) noexcept {

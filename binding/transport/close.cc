@@ -120,7 +120,8 @@ bool is_no_news(Transport* transport, PyObject* exception) noexcept {
 
 bool close_transport(Transport* transport) noexcept {
     if (transport->is_closing) return true;
-    if (!settle_writes(transport) || transport->is_closing) return PyErr_Occurred() == nullptr;
+    if (!settle_writes(transport)) return false;
+    if (transport->is_closing) return true;  // the kernel has refused what was written
     transport->is_closing = true;
     Channel& channel = transport->endpoint->channel();
     // A pipe's reader may leave before the rest has left, and only watching it tells.

@@ -37,7 +37,6 @@ bool keep(Outbox& outbox, Writer& writer, std::string_view text) {
 // Each word is an index into what is to be done.
 struct Host {
     std::vector<std::function<void()>> actions;
-    Reactor* reactor = nullptr;
     bool stops = false;
     void run(Word word) { actions[word](); }
     bool stopping() const { return stops; }

@@ -62,6 +62,10 @@ public:
     TimerHeap& timers() noexcept { return timers_; }
     Chooser& chooser() noexcept { return chooser_; }
 
+    // How long a turn may take. Two ticks of the coarse clock at 250 Hz; with one callback that
+    // overruns it this stays below the 50 ms after which people notice.
+    static constexpr Duration kSlice = std::chrono::milliseconds(8);
+
     // The time at which this turn began, at most one kernel tick behind: for records and
     // statistics, not for deadlines.
     TimePoint turn_time() const noexcept { return turn_time_; }
@@ -146,9 +150,6 @@ private:
     static constexpr Duration kMostTimeUnasked = std::chrono::microseconds(50);
     // How many entries run between two looks at the coarse clock (11 ns), and how many turns.
     static constexpr unsigned kEntriesBetweenLooks = 4;
-    // Two ticks of the coarse clock at 250 Hz; with one callback that overruns it this stays
-    // below the 50 ms after which people notice.
-    static constexpr Duration kSlice = std::chrono::milliseconds(8);
     // What a core's own cache holds beside all else.
     static constexpr std::size_t kMostBytesATurn = std::size_t{256} * 1024;
     // A timer this far away can't be due, whatever the coarse clock hides (10 ms at 100 Hz).

@@ -184,38 +184,31 @@ async def test_a_child_of_fork_sends_nothing_of_its_parents():
         assert not is_there(far)
 
 
-def test_it_leaves_before_the_loop_stops(new_loop):
+def leave_by_stop():
+    asyncio.get_running_loop().stop()
+
+
+def leave_by_exception():
+    raise SystemExit
+
+
+@pytest.mark.parametrize("leave", [leave_by_stop, leave_by_exception])
+def test_it_leaves_before_the_run_ends(new_loop, leave):
     loop = new_loop()
     near, far = tcp_pair()
     with far:
-        transport, _ = loop.run_until_complete(loop.create_connection(Protocol, sock=near))
+        transport, _ = loop.run_until_complete(loop.create_connection(asyncio.Protocol, sock=near))
 
         def write():
             transport.write(b"x")
-            loop.stop()
+            leave()
 
         loop.call_soon(write)
         loop.call_soon(lambda: None)
-        loop.run_forever()
-        assert far.recv(10) == b"x"
-        transport.abort()
-        loop.run_until_complete(turns())
-        loop.close()
-
-
-def test_it_leaves_before_an_exception_ends_the_run(new_loop):
-    loop = new_loop()
-    near, far = tcp_pair()
-    with far:
-        transport, _ = loop.run_until_complete(loop.create_connection(Protocol, sock=near))
-
-        def write():
-            transport.write(b"x")
-            raise SystemExit
-
-        loop.call_soon(write)
-        loop.call_soon(lambda: None)
-        with pytest.raises(SystemExit):
+        if leave is leave_by_exception:
+            with pytest.raises(SystemExit):
+                loop.run_forever()
+        else:
             loop.run_forever()
         assert far.recv(10) == b"x"
         transport.abort()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .access_log import log_json
-from .config import Config, ServerError, without_effect
+from .config import Config, ServerError
 
 TRACE = 5  # below DEBUG, as uvicorn has it
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
@@ -56,8 +56,6 @@ def configure(config: Config) -> None:
             logger.handlers[:] = [handler]
             logger.propagate = False
     logging.getLogger("penstock").setLevel(level)
-    for each in without_effect(config):
-        server.info("%s", each)
 
 
 def _configure_by(path: str | dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from penstock.loop import Loop
 
 from . import application, files, logs, metrics, systemd, tls
 from .certificates import Certificates
-from .config import Config, ServerError, workers
+from .config import Config, ServerError, without_effect, workers
 from .lifespan import Lifespan
 from .proxies import Peers, ProxyHeaders
 from .proxy_protocol import Front
@@ -380,6 +380,8 @@ def serve(app: Any, **options: Any) -> None:
     """
     server = Server(app, **options)
     logs.configure(server.config)
+    for each in without_effect(server.config):
+        logs.server.info("%s", each)
     count = workers(server.config)
     if count:
         from .supervisor import supervise
