@@ -14,9 +14,14 @@ void check_deadlines(HttpConnection* connection, TimePoint now) noexcept {
     auto is_left_over = [&](TimePoint since) {
         return connection->server->service->is_draining && now - since >= deadlines.drain;
     };
+    // Where the loop was held up, what came in time may still wait to be read.
     auto time_out = [connection](const char* reason) {
+        if (has_unread(connection)) return;
         refuse(connection, 408, reason);
         send_and_settle(connection);
+    };
+    auto let_go = [connection] {
+        if (!has_unread(connection)) close_connection(connection);
     };
     if (!connection->uptake.check(connection, now)) return abort_connection(connection);
     switch (connection->phase) {
@@ -26,13 +31,13 @@ void check_deadlines(HttpConnection* connection, TimePoint now) noexcept {
                 return;
             }
             if (is_over(connection->since, deadlines.head) || is_left_over(connection->since))
-                close_connection(connection);
+                let_go();
             return;
         case HttpPhase::kIdle:
             // A response that is not there yet is not to be followed by a request either.
             if (has_unsent(connection) && !connection->closes) connection->since = now;
             if (is_over(connection->since, deadlines.keep_alive) || is_left_over(connection->since))
-                close_connection(connection);
+                let_go();
             return;
         case HttpPhase::kLingering:
             if (has_unsent(connection)) connection->since = now;

@@ -52,6 +52,12 @@ std::uint64_t taken(const HttpConnection* connection) noexcept {
 
 bool has_unsent(const HttpConnection* connection) noexcept { return unsent(connection) > 0; }
 
+bool has_unread(const HttpConnection* connection) noexcept {
+    const SocketTransport* socket = socket_of(connection);
+    char byte = 0;
+    return socket != nullptr && recv(socket->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 bool Uptake::check(const HttpConnection* connection, TimePoint now) noexcept {
     const Deadlines& deadlines = connection->server->service->deadlines;
     bool is_sending = connection->exchange != nullptr && connection->exchange->is_sending_file;

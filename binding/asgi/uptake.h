@@ -24,4 +24,7 @@ private:
 // Something is on its way that has not even reached the kernel.
 bool has_unsent(const HttpConnection* connection) noexcept;
 
+// Something has come that we have not read: it is we who are late, not the client.
+bool has_unread(const HttpConnection* connection) noexcept;
+
 }  // namespace penstock::py

@@ -37,6 +37,14 @@ class LoopBase(_core.Loop, asyncio.AbstractEventLoop):
         if self.is_closed():
             raise RuntimeError("Event loop is closed")
 
+    def _abandon(self, transport: asyncio.BaseTransport) -> None:
+        """Close a transport whose maker does not get it.
+
+        A loop that is closed has nobody to tell: the transport is closed as it goes, and says so.
+        """
+        if not self.is_closed():
+            transport.close()
+
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """A timer of asyncio's own class, made by hand, says so; only ours are in the heap."""
 

@@ -157,7 +157,7 @@ class Connecting(Sockets, Securing):
         try:
             await waiter
         except BaseException:
-            transport.close()
+            self._abandon(transport)
             raise
         finally:
             del waiter  # its exception's traceback holds this frame

@@ -78,7 +78,7 @@ class Datagrams(Sockets):
         try:
             await waiter
         except BaseException:
-            transport.close()
+            self._abandon(transport)
             raise
         return transport, protocol
 

@@ -31,7 +31,7 @@ class Pipes(LoopBase):
         try:
             await waiter
         except BaseException:
-            transport.close()
+            self._abandon(transport)
             raise
         if self.get_debug():
             logger.debug("Read pipe %r connected: (%r, %r)", pipe.fileno(), transport, protocol)
@@ -51,7 +51,7 @@ class Pipes(LoopBase):
         try:
             await waiter
         except BaseException:
-            transport.close()
+            self._abandon(transport)
             raise
         if self.get_debug():
             logger.debug("Write pipe %r connected: (%r, %r)", pipe.fileno(), transport, protocol)

@@ -137,7 +137,7 @@ class Securing(LoopBase):
         try:
             await waiter
         except BaseException:
-            transport.close()
+            self._abandon(transport)
             beginning.cancel()
             resuming.cancel()
             raise

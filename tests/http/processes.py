@@ -101,6 +101,8 @@ class Command:
                     sys.executable,
                     *before,
                     *("-m", "penstock", "serve", "served:app", "--no-access-log"),
+                    # Clients that share a busy machine may be late with their next request.
+                    *("--timeout-drain", "20"),
                     *(("--port", port) if port is not None else ()),
                     *words,
                 ],

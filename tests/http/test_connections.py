@@ -1,6 +1,8 @@
 """Keep-alive, pipelining, refusals, deadlines, and how connections end."""
 
 import asyncio
+import contextlib
+import socket
 import ssl
 import time
 
@@ -226,6 +228,32 @@ async def test_keep_alive_ends(serve):
         await client.send(GET)
         assert (await client.response())[0] == 200
         assert await client.ended() == b""
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_a_server_that_is_late_itself_loses_no_request(serve, ends):
+    """More wait to be read than one turn takes in, and the deadlines are looked at before."""
+    loop = asyncio.get_running_loop()
+    options = {"timeout_drain": 0.2} if ends else {"timeout_keep_alive": 0.2}
+    with contextlib.ExitStack() as stack:
+        async with serve(hello, **options) as serving:
+            clients = []
+            for _ in range(400):
+                client = stack.enter_context(socket.socket())
+                client.setblocking(False)
+                await loop.sock_connect(client, ("127.0.0.1", serving.port))
+                clients.append(client)
+            for client in clients:
+                client.send(GET)
+            for client in clients:
+                assert (await loop.sock_recv(client, 1000)).endswith(b"Hello, world")
+            for client in clients:
+                client.send(GET)
+            time.sleep(0.3)
+            if ends:
+                serving.server.stop()
+            for client in clients:
+                assert (await loop.sock_recv(client, 1000)).endswith(b"Hello, world")
 
 
 async def test_a_body_that_does_not_come(serve):

@@ -384,6 +384,32 @@ def test_the_loop_first(seed, place, new_loop, own_errors_only):
     assert not any(each() for each in left)
 
 
+def test_who_waits_for_a_connection_outlives_the_loop(contexts):
+    """As garbage it would say that an exception was ignored: asyncio's does."""
+
+    class Stopping(asyncio.Protocol):
+        def connection_made(self, transport):
+            asyncio.get_running_loop().stop()  # whoever waits for it does not get it any more
+
+    place = Tls(contexts)
+
+    def live():
+        loop = penstock.new_event_loop()
+        server = loop.run_until_complete(place.listen(asyncio.Protocol))
+        coroutine = place.connect(Stopping, server)
+        task = loop.create_task(coroutine)
+        loop.run_forever()
+        loop.close()
+        coroutine.close()
+        return weakref.ref(task), weakref.ref(loop)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is not closed says so
+        left = live()
+        collect()
+    assert not any(each() for each in left)
+
+
 def test_a_callback_closes_its_loop_after_the_run(new_loop):
     loop = new_loop()
     raised = []
