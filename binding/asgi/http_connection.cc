@@ -60,16 +60,17 @@ bool resume_reading(HttpConnection* connection) noexcept {
 namespace {
 
 // A client that still sends when we close may never see what was answered: the kernel resets the
-// connection. So our half is closed, and the rest of its is thrown away for a while.
+// connection. So our half is closed, and the rest of its is thrown away for a while. Of TLS no half
+// can be closed: there the client, which knows that this was the last response, closes first.
 void linger(HttpConnection* connection) noexcept {
     if (connection->transport == nullptr) return;
-    if (connection->is_tls || connection->is_half_closed) {
+    if (connection->is_half_closed) {
         call_transport(connection, "close");
         return;
     }
     enter(connection, HttpPhase::kLingering);
     resume_reading(connection);
-    if (connection->transport == nullptr) return;
+    if (connection->transport == nullptr || connection->is_tls) return;
     Ref<> transport = Ref<>::borrow(connection->transport);
     Ref<> done = Ref<>::steal(PyObject_CallMethod(transport.get(), "write_eof", nullptr));
     if (done) return;
@@ -80,6 +81,10 @@ void linger(HttpConnection* connection) noexcept {
 }
 
 }  // namespace
+
+bool has_all_requests(HttpConnection* connection) noexcept {
+    return connection->is_half_closed && connection->parser().unused().empty();
+}
 
 void refuse(HttpConnection* connection, int status, const char* reason) noexcept {
     connection->closes = true;
@@ -338,6 +343,9 @@ void depart(HttpConnection* connection) noexcept {
         pump(connection);
         send_and_settle(connection);
     }
+    // The rest of its pipeline was no whole request, or none.
+    if (connection->is_half_closed && connection->exchange == nullptr && !connection->is_departing)
+        return close_connection(connection);
     // With more of a pipeline than it may have, the next departure is due already.
     bool is_full = connection->is_departing && connection->is_read_paused;
     if (!must_wait(connection) && !is_closing(connection) && !is_full) resume_reading(connection);
@@ -345,7 +353,7 @@ void depart(HttpConnection* connection) noexcept {
 
 void response_done(HttpConnection* connection) noexcept {
     Ref<Exchange> exchange = Ref<Exchange>::steal(std::exchange(connection->exchange, nullptr));
-    bool stays = exchange->keeps_alive && !connection->is_half_closed;
+    bool stays = exchange->keeps_alive && !has_all_requests(connection);
     if (!stays) connection->closes = true;
     enter(connection, exchange->is_body_complete ? HttpPhase::kIdle : HttpPhase::kBody);
     expect_body(connection);
@@ -454,7 +462,7 @@ int HttpLink::on_eof() noexcept {
         wake_waiting(exchange);
         return can_answer ? 1 : 0;
     }
-    return 0;
+    return self->is_departing ? 1 : 0;  // the rest of a pipeline is due
 }
 
 bool HttpLink::on_pause_writing() noexcept {

@@ -91,6 +91,8 @@ void depart(HttpConnection* connection) noexcept;
 
 // What has been written leaves; and where the response was the last, so does the connection.
 void send_and_settle(HttpConnection* connection) noexcept;
+// The client sends no more, and what it has sent has been looked at.
+bool has_all_requests(HttpConnection* connection) noexcept;
 // The client is at fault, and is told so where nothing has been answered yet.
 void refuse(HttpConnection* connection, int status, const char* reason) noexcept;
 // The response of the exchange under way is complete.

@@ -11,6 +11,7 @@
 #include "asgi/text.h"
 #include "asgi/websocket.h"
 #include "http1/response.h"
+#include "http1/trailers.h"
 #include "py/ref.h"
 #include "py/types.h"
 
@@ -26,6 +27,8 @@ int flag(PyObject* message, PyObject* key) noexcept {  // -1 with an exception s
     if (value == nullptr) return PyErr_Occurred() != nullptr ? -1 : 0;
     return PyObject_IsTrue(value);
 }
+
+bool has_no_body(int status) noexcept { return status == 204 || status == 304; }
 
 // ---- header fields ---------------------------------------------------------------------------
 
@@ -45,7 +48,8 @@ FieldUse read_length(Exchange* exchange, std::string_view value) noexcept {
     }
     exchange->framing = ResponseFraming::kLength;
     exchange->promised = length;
-    return is_first ? FieldUse::kSend : FieldUse::kDrop;
+    bool may_stand = exchange->status != 204;  // RFC 9110, 8.6
+    return is_first && may_stand ? FieldUse::kSend : FieldUse::kDrop;
 }
 
 // What the field means to the server. How a message is framed and whether the connection stays is
@@ -104,12 +108,20 @@ Ref<> read_field(PyObject* pair, std::string_view& name, std::string_view& value
 
 namespace {
 
-// One (name, value). `head` is false for trailers, whose fields mean nothing to us.
+FieldUse look_at_trailer(std::string_view name) noexcept {
+    if (http1::may_be_trailer(name)) return FieldUse::kSend;
+    Ref<> shown = Ref<>::steal(bytes_of(name));
+    if (shown)
+        PyErr_Format(PyExc_ValueError, "the header %R can't be sent as a trailer", shown.get());
+    return FieldUse::kFail;
+}
+
+// One (name, value) of the head, or of the trailers.
 bool append_pair(Exchange* exchange, std::string& output, PyObject* pair, bool head) {
     std::string_view name, value;
     Ref<> both = read_field(pair, name, value);
     if (!both) return false;
-    FieldUse use = head ? look_at(exchange, name, value) : FieldUse::kSend;
+    FieldUse use = head ? look_at(exchange, name, value) : look_at_trailer(name);
     if (use == FieldUse::kSend) http1::append_field(output, name, value);
     return use != FieldUse::kFail;
 }
@@ -126,8 +138,6 @@ bool append_fields(Exchange* exchange, std::string& output, PyObject* headers, b
 }
 
 // ---- the head --------------------------------------------------------------------------------
-
-bool has_no_body(int status) noexcept { return status == 204 || status == 304; }
 
 bool read_status(PyObject* message, const AsgiNames& names, int& status) noexcept {
     PyObject* value = item(message, names.status);
@@ -153,6 +163,7 @@ bool begin_head(Exchange* exchange, PyObject* message, std::string& output) {
     if (trailers < 0 || !read_status(message, names, status)) return false;
     exchange->head_begin = output.size();
     exchange->framing = ResponseFraming::kUnknown;
+    exchange->status = static_cast<std::uint16_t>(status);
     http1::append_status_line(output, status);
     PyObject* headers = item(message, names.headers);
     if (headers == nullptr && PyErr_Occurred() != nullptr) return false;
@@ -164,7 +175,6 @@ bool begin_head(Exchange* exchange, PyObject* message, std::string& output) {
     }
     if (headers != nullptr && !append_fields(exchange, output, headers, true)) return false;
     Py_XSETREF(exchange->headers, kept.release());
-    exchange->status = static_cast<std::uint16_t>(status);
     exchange->has_trailers = trailers > 0;
     exchange->phase = ResponsePhase::kStarted;
     return true;
@@ -224,7 +234,8 @@ void end_head(Exchange* exchange, std::string& output, std::size_t size, bool is
     HttpConnection* connection = exchange->connection;
     frame(exchange, output, size, is_last);
     append_own_lines(exchange->server, output, exchange->has_date, exchange->has_server);
-    if (connection->closes || connection->is_half_closed || exchange->server->service->is_draining)
+    if (connection->closes || has_all_requests(connection) ||
+        exchange->server->service->is_draining)
         exchange->keeps_alive = false;
     if (!exchange->keeps_alive)
         output.append("connection: close\r\n");
@@ -251,7 +262,8 @@ Ref<> body_of(PyObject* message, const AsgiNames& names) noexcept {
 }
 
 bool check_length(Exchange* exchange, std::size_t size, bool is_last) noexcept {
-    if (exchange->framing != ResponseFraming::kLength || exchange->is_head) return true;
+    bool has_none = exchange->is_head || has_no_body(exchange->status);
+    if (exchange->framing != ResponseFraming::kLength || has_none) return true;
     std::uint64_t total = exchange->sent + size;
     if (total > exchange->promised)
         PyErr_SetString(PyExc_RuntimeError, "Response content longer than Content-Length");

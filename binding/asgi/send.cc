@@ -1,4 +1,5 @@
-// send(message): acts when it is awaited, and waits while the client does not take what it is sent.
+// send(message): acts when it is awaited, or once the client has taken what it was sent before, and
+// waits again while it does not take this: so what is queued does not grow with those who send.
 #include "asgi/exchange.h"
 #include "py/arguments.h"
 #include "py/ref.h"
@@ -10,7 +11,7 @@ namespace {
 
 struct Send : Coroutine {
     Exchange* exchange;
-    PyObject* message;
+    PyObject* message;    // until it is acted on
     PyObject* file;       // that is being sent, or nullptr
     std::uint64_t count;  // bytes of it
     bool is_last;         // the body ends with it
@@ -107,9 +108,11 @@ PySendResult begin_sending_file(Send* self, PyObject* message, PyObject** result
     return is_sent ? send_file(self, offset, count, result) : file_left_out(self, result);
 }
 
-PySendResult begin(Coroutine* self, PyObject** result) noexcept {
+PySendResult act(Coroutine* self, PyObject** result) noexcept {
     Exchange* exchange = as_send(self)->exchange;
     if (!check_client(exchange)) return fail(result);
+    if (exchange->connection != nullptr && exchange->connection->is_write_paused)
+        return wait_in(exchange, self, result);
     Ref<> message = Ref<>::steal(std::exchange(as_send(self)->message, nullptr));
     bool is_file, done = true;
     {
@@ -124,7 +127,7 @@ PySendResult begin(Coroutine* self, PyObject** result) noexcept {
 
 PySendResult resume(Coroutine* self, PyObject* value, PyObject* thrown,
                     PyObject** result) noexcept {
-    as_send(self)->exchange->is_sending_file = false;
+    if (as_send(self)->file != nullptr) as_send(self)->exchange->is_sending_file = false;
     if (thrown != nullptr) {
         // A file that has broken off leaves a body without an end.
         if (as_send(self)->file != nullptr && as_send(self)->exchange->connection != nullptr)
@@ -132,6 +135,7 @@ PySendResult resume(Coroutine* self, PyObject* value, PyObject* thrown,
         return end_with_exception(thrown, result);
     }
     Ref<> given = Ref<>::steal(value);
+    if (as_send(self)->message != nullptr) return act(self, result);
     if (as_send(self)->file != nullptr) return file_sent(as_send(self), value, result);
     if (!check_client(as_send(self)->exchange)) return fail(result);
     return wait_for_room(as_send(self), result);
@@ -153,7 +157,7 @@ void clear_send(Coroutine* self) noexcept {
 constexpr CoroutineKind kSend = {.name = "send",
                                  .qualified_name = "HttpServer.send",
                                  .wait_kind = WaitKind::kStream,
-                                 .begin = begin,
+                                 .begin = act,
                                  .resume = resume,
                                  .visit = visit_send,
                                  .clear = clear_send,

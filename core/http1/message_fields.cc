@@ -79,6 +79,9 @@ bool MessageFields::take_length(std::string_view value, Refusal& refusal) noexce
         number = is_over ? kMost : number * 10 + digit;
         if (is_over) break;
     }
+    // Whoever reads it behind us may give up on more digits than 64 bits have.
+    if (number < kMost && value.size() > 20)
+        return refuse(refusal, 400, "a Content-Length of too many zeros");
     length = number;
     return true;
 }

@@ -43,6 +43,10 @@ bool is_one_of(std::string_view name, std::span<const std::string_view> lower) n
 
 }  // namespace
 
+bool may_be_trailer(std::string_view name) noexcept {
+    return !is_one_of(name, kRefused) && !is_one_of(name, kDropped);
+}
+
 bool accept_trailers(FieldLines& lines, Refusal& refusal) noexcept {
     for (const Field& field : lines.fields()) {
         if (!is_one_of(field.name, kRefused)) continue;

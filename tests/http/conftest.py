@@ -1,6 +1,7 @@
 """Servers in the test's own loop, spoken to over real sockets."""
 
 import asyncio
+import ssl
 from contextlib import asynccontextmanager
 
 import penstock
@@ -68,15 +69,15 @@ class Serving:
         self.port = server.addresses[0][1]
 
     @asynccontextmanager
-    async def client(self):
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+    async def client(self, tls=None):
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=tls)
         try:
             yield self.client_kind(reader, writer)
         finally:
             writer.close()
             try:
                 await writer.wait_closed()
-            except ConnectionError:
+            except (ConnectionError, ssl.SSLError):
                 pass
 
     async def get(self, request=b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", head=False):

@@ -14,6 +14,17 @@ from .conftest import hello
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
+@pytest.fixture
+def secured(tmp_path):
+    """A server's options for TLS, and a client's context."""
+    authority = trustme.CA()
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    chain = tmp_path / "chain.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(chain))
+    return {"ssl_certfile": str(chain)}, context
+
+
 async def echo(scope, receive, send):
     whole = b""
     while True:
@@ -143,11 +154,29 @@ async def test_refusals(serve, text, status):
     assert not called
 
 
-async def test_a_refusal_reaches_a_client_that_goes_on_sending(serve):
-    async with serve(hello, limit_body=1000) as serving, serving.client() as client:
-        client.writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000000\r\n\r\n")
-        client.writer.write(bytes(5_000_000))
-        assert (await client.response())[0] == 413
+@pytest.mark.parametrize("is_tls", [False, True])
+async def test_a_refusal_reaches_a_client_that_goes_on_sending(serve, secured, is_tls):
+    options, context = secured if is_tls else ({}, None)
+    async with serve(hello, limit_body=1000, **options) as serving:
+        async with serving.client(context) as client:
+            client.writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000000\r\n\r\n")
+            client.writer.write(bytes(5_000_000))
+            assert (await client.response())[0] == 413
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+async def test_a_refused_client_that_never_closes(serve, secured, is_tls):
+    options, context = secured if is_tls else ({}, None)
+    async with serve(hello, timeout_linger=0.2, **options) as serving:
+        async with serving.client(context) as client, asyncio.timeout(30):
+            await client.send(b"nothing\r\n\r\n")
+            assert (await client.response())[0] == 400
+            while True:
+                try:
+                    await client.send(b"more")
+                except OSError:
+                    break
+                await asyncio.sleep(0.01)
 
 
 async def test_a_chunked_body_that_goes_wrong(serve):
@@ -190,6 +219,23 @@ async def test_half_closed(serve):
         await client.send(GET)
         client.writer.write_eof()
         assert (await client.response())[2] == b"/"
+        assert await client.ended() == b""
+
+
+@pytest.mark.parametrize("rest", [b"", b"GET /cut HTTP/1.1\r\nHo"])
+@pytest.mark.parametrize("sleeps", [False, True])
+async def test_a_half_closed_pipeline(serve, sleeps, rest):
+    async def app(scope, receive, send):
+        if sleeps:
+            await asyncio.sleep(0)
+        await echo(scope, receive, send)
+
+    async with serve(app) as serving, serving.client() as client:
+        requests = [b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number for number in range(40)]
+        client.writer.write(b"".join(requests) + rest)
+        client.writer.write_eof()
+        for number in range(40):
+            assert (await client.response())[2] == b"/%d" % number
         assert await client.ended() == b""
 
 
@@ -310,19 +356,12 @@ async def test_a_client_that_takes_nothing(serve):
 
 
 @pytest.mark.parametrize("way", ["kernel", "tls"])
-async def test_a_client_that_takes_nothing_of_a_file(serve, tmp_path, way):
+async def test_a_client_that_takes_nothing_of_a_file(serve, secured, tmp_path, way):
     ended = asyncio.get_running_loop().create_future()
     file = tmp_path / "file"
     with file.open("wb") as sparse:
         sparse.truncate(1 << 30)
-    options, context = {}, None
-    if way == "tls":
-        authority = trustme.CA()
-        context = ssl.create_default_context()
-        authority.configure_trust(context)
-        chain = tmp_path / "chain.pem"
-        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(chain))
-        options["ssl_certfile"] = str(chain)
+    options, context = secured if way == "tls" else ({}, None)
 
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -338,6 +377,44 @@ async def test_a_client_that_takes_nothing_of_a_file(serve, tmp_path, way):
         writer.write(GET)
         assert isinstance(await ended, ConnectionError)
         writer.transport.abort()
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+async def test_who_sends_at_once_waits_for_a_client_that_takes_nothing(serve, kind):
+    """As many as they are, no more is queued than one after the other would queue."""
+    given_up = asyncio.Event()
+
+    async def app(scope, receive, send):
+        if kind == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            message = {"type": "http.response.body", "body": bytes(100_000), "more_body": True}
+        else:
+            await receive()
+            await send({"type": "websocket.accept"})
+            message = {"type": "websocket.send", "bytes": bytes(100_000)}
+        tasks = [asyncio.ensure_future(send(message)) for _ in range(300)]
+        await asyncio.wait(tasks, timeout=0.2)
+        for task in tasks:
+            task.cancel()
+        given_up.set()
+        await asyncio.wait(tasks)
+        end = "http.response.body" if kind == "http" else "websocket.close"
+        await send({"type": end})
+
+    upgrade = (
+        b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    )
+    lines = upgrade if kind == "websocket" else b"Connection: close\r\n"
+    async with serve(app) as serving, serving.client() as client, asyncio.timeout(30):
+        client.writer.transport.pause_reading()
+        await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n")
+        await given_up.wait()
+        client.writer.transport.resume_reading()
+        taken = b""
+        while not taken.endswith((b"\r\n0\r\n\r\n", b"\x88\x02\x03\xe8")):
+            taken += await client.reader.read(1 << 20)
+        assert len(taken) < 10_000_000
 
 
 async def test_a_client_that_takes_a_large_body_steadily_is_not_cut_off(serve):

@@ -350,6 +350,30 @@ async def test_trailers(serve):
             assert (content, fields["x-sum"]) == (b"abc", "6")
 
 
+@pytest.mark.parametrize(
+    "name", [b"Content-Length", b"transfer-encoding", b"Set-Cookie", b"trailer", b"host"]
+)
+async def test_a_trailer_that_belongs_into_the_head(serve, caplog, name):
+    trailers = {"type": "http.response.trailers", "headers": [(name, b"1")]}
+    async with serve(responding(start(trailers=True), body(b"abc"), trailers)) as serving:
+        async with serving.client() as client:
+            await client.send(GET)
+            assert name + b": 1" not in await client.ended()
+    assert "can't be sent as a trailer" in caplog.text
+
+
+@pytest.mark.parametrize(("status", "stands"), [(204, False), (304, True)])
+async def test_the_length_of_what_has_no_body(serve, status, stands):
+    """RFC 9110, 8.6: a 304 tells what a 200 would have; a 204 has none."""
+    app = responding(start(status, headers=[(b"content-length", b"5")]), body())
+    async with serve(app) as serving, serving.client() as client:
+        for _ in range(2):
+            await client.send(GET)
+            answered, fields, content = await client.response()
+            assert (answered, content) == (status, b"")
+            assert ("content-length" in fields) == stands
+
+
 async def test_early_hints(serve):
     hint = {"type": "http.response.early_hint", "links": [b"</a.css>; rel=preload"]}
     async with serve(responding(hint, start(), body(b"abc"))) as serving:

@@ -226,6 +226,13 @@ OPTIONS: list[Option] = [
             60.0,
             "seconds in which a client takes less than --body-rate of what waits for it: closed",
         ),
+        (
+            "limit_write_buffer",
+            size,
+            128 << 10,
+            "bytes of a response that the kernel takes in before the client has a place for them; "
+            "more waits in the application. 0: what the kernel likes",
+        ),
         ("timeout_linger", seconds, 2.0, "seconds that a refused client may go on sending"),
     ),
     *_group(

@@ -238,6 +238,13 @@ class Server:
     async def _accept(self, loop: Loop, native: Any, context: ssl.SSLContext | None) -> list[Any]:
         """What accepts on the sockets: close() lets it end."""
         config = self.config
+        for each in self.sockets:
+            if config.limit_write_buffer and each.family != socket.AF_UNIX:
+                # What is accepted inherits it. What the kernel takes in of a response it cuts up
+                # for a client's window: a small one makes a large response dear.
+                each.setsockopt(
+                    socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, config.limit_write_buffer
+                )
         if not config.proxy_protocol:
             return [
                 await loop.create_server(native, sock=each, backlog=config.backlog, ssl=context)
