@@ -117,10 +117,10 @@ def section(found: dict[str, tuple[Counter[str], list[str]]], rounds: int) -> st
     return "\n".join([*lines, ""])
 
 
-def record(text: str) -> None:
-    before, begin, rest = NOTE.read_text().partition(MARKERS[0])
+def record(text: str, note: Path = NOTE) -> None:
+    before, begin, rest = note.read_text().partition(MARKERS[0])
     _, end, after = rest.partition(MARKERS[1])
-    NOTE.write_text(f"{before}{begin}{text}{end}{after}")
+    note.write_text(f"{before}{begin}{text}{end}{after}")
 
 
 def main() -> None:
