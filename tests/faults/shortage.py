@@ -132,6 +132,7 @@ class Trial:
         self.wrong = []
         self.timers = []
         self.is_stuck = False
+        self.is_waited_for = True
 
     def run(self):
         use_up_the_dead()
@@ -174,6 +175,7 @@ class Trial:
             self.short.tell(error)
             loop.run_forever()
         self.short.end()
+        self.is_waited_for = False
         for timer in self.timers:
             timer.cancel()
         if not task.done():
@@ -194,7 +196,8 @@ class Trial:
             await self.body(self.short)
         finally:
             self.short.end()
-            loop.stop()
+            if self.is_waited_for:  # one that took long to give up would stop what comes after
+                loop.stop()
 
     def check(self, loop, is_last):
         if is_last or self.short.told or self.short.lasting:
