@@ -1,16 +1,20 @@
 """Frameworks as they are, asked by other people's clients."""
 
 import asyncio
+import contextlib
+import gzip
 import json
 import logging
+import select
 import signal
+import socket
 import threading
 import time
 
 import pytest
 
 from .programs import curl
-from .served import served, served_by_command
+from .served import read_all, served, served_by_command
 
 httpx = pytest.importorskip("httpx")
 
@@ -448,29 +452,168 @@ class TestAiohttp:
         messages = [each.getMessage() for each in caplog.records if each.name == "penstock.access"]
         assert messages == ['127.0.0.1 "GET /items/a?b=c HTTP/1.1" 200 b']
 
-    def test_a_body_that_does_not_come(self, app, web):
-        async def echo(request):
-            return web.Response(body=await request.read())
+    def test_who_is_late(self, app):
+        """All at once, since each has to wait for it."""
+        said = {
+            b"": b"",
+            b"\r\n": b"",
+            b"GET /items/a HTTP/1.1\r\nHo": b"HTTP/1.1 408 ",
+            b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\na": b"HTTP/1.1 408 ",
+            b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;": (
+                b"HTTP/1.1 408 "
+            ),
+            b"GET /items/a HTTP/1.1\r\nHost: a\r\n\r\n": b"HTTP/1.1 200 ",
+        }
+        times = {"timeout_head": 0.2, "timeout_body": 0.2, "timeout_keep_alive": 0.2}
+        with served(app, **times) as server, contextlib.ExitStack() as stack:
+            socks = [stack.enter_context(server.connect()) for _ in said]
+            for sock, text in zip(socks, said, strict=True):
+                sock.settimeout(3)
+                sock.sendall(text)
+            for sock, answer in zip(socks, said.values(), strict=True):
+                got = read_all(sock)
+                assert got.startswith(answer) and bool(got) == bool(answer)
 
-        app.router.add_post("/read", echo)
-        with served(app, timeout_body=0.2) as server:
-            request = b"POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nbegin"
-            assert server.exchange(request) == b""
+    @pytest.mark.parametrize(
+        ("begin", "bits"),
+        [
+            (b"GET /items/a HTTP/1.1\r\nX: ", bytes(5000).replace(b"\0", b"x")),
+            (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9999\r\n\r\n", bytes(5000)),
+            # Each of its bytes stands for a thousand.
+            (
+                b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\n"
+                b"Content-Length: 9999\r\n\r\n",
+                gzip.compress(bytes(9 << 20)),
+            ),
+        ],
+        ids=["head", "body", "compressed"],
+    )
+    def test_what_is_dribbled(self, app, begin, bits):
+        options = {"timeout_head": 0.2, "timeout_body_grace": 0.2, "body_rate": 10000}
+        with served(app, **options) as server, server.connect() as sock:
+            sock.sendall(begin)
+            for bit in bits:
+                if select.select([sock], [], [], 0.01)[0]:
+                    break
+                sock.sendall(bytes([bit]))
+            else:
+                pytest.fail("it goes on for ever")
+            assert read_all(sock).startswith(b"HTTP/1.1 408 ")
 
-    def test_a_client_that_takes_nothing(self, app, web):
+    @pytest.mark.parametrize("how", ["stream", "piece", "file"])
+    @pytest.mark.parametrize("takes", [0, 10])
+    def test_a_client_that_takes_too_little(self, app, web, tmp_path, how, takes):
+        size = 64 << 20
+        with (tmp_path / "file").open("wb") as file:
+            file.truncate(size)
+
         async def flood(request):
+            if how == "piece":
+                return web.Response(body=bytes(size))
+            if how == "file":
+                return web.FileResponse(tmp_path / "file")
             response = web.StreamResponse()
             await response.prepare(request)
             while True:
                 await response.write(bytes(1 << 20))
 
         app.router.add_get("/flood", flood)
-        with served(app, timeout_write=0.2) as server, server.connect() as sock:
+        with (
+            served(app, timeout_write=0.3, body_rate=1000) as server,
+            socket.socket() as sock,
+        ):
+            sock.settimeout(5)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.connect(("127.0.0.1", server.port))
             sock.sendall(b"GET /flood HTTP/1.1\r\nHost: a\r\n\r\n")
-            end = time.monotonic() + 20
+            end = time.monotonic() + 5
             while server.server.connections or not server.server._native.requests:
-                assert time.monotonic() < end
+                assert time.monotonic() < end, "it is not left"
+                if takes:
+                    with contextlib.suppress(ConnectionError):
+                        sock.recv(takes)
+                time.sleep(0.02)
+
+    def test_who_takes_a_large_piece_slowly_gets_it(self, app, web):
+        """Longer than all deadlines together."""
+        size = 8 << 20
+
+        async def large(request):
+            return web.Response(body=bytes(size))
+
+        app.router.add_get("/large", large)
+        options = {"timeout_write": 0.4, "timeout_keep_alive": 0.2}
+        with served(app, **options) as server, server.connect() as sock:
+            sock.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+            begun, taken = time.monotonic(), 0
+            while taken < size:
+                time.sleep(max(0, begun + 1.5 * taken / size - time.monotonic()))
+                piece = sock.recv(1 << 18)
+                assert piece, "it is cut off"
+                taken += len(piece)
+
+    @pytest.mark.parametrize(
+        ("head", "status"),
+        [
+            (b"GET /items/a HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 4, 200),
+            (b"GET /items/a HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 5, 400),
+            (b"GET /items/" + b"a" * 93 + b" HTTP/1.1\r\nHost: a\r\n", 200),
+            (b"GET /items/" + b"a" * 94 + b" HTTP/1.1\r\nHost: a\r\n", 400),
+            (b"\r\nGET /items/a HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 461 + b"\r\n", 200),
+            (b"GET /items/a HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 462 + b"\r\n", 431),
+            (b"GET /items/a HTTP/1.1\r\nHost: a\r\n" + (b"X: " + b"y" * 200 + b"\r\n") * 3, 431),
+        ],
+    )
+    @pytest.mark.parametrize("way", ["whole", "in pieces", "behind another", "pipelined"])
+    def test_limits_of_a_head(self, app, head, status, way):
+        app["delay"] = 0.1
+        pieces = [head + b"\r\n"]
+        if way == "in pieces":
+            pieces = [head[at : at + 7] for at in range(0, len(head), 7)] + [b"\r", b"\n"]
+        options = {"limit_head": 500, "limit_fields": 5, "limit_target": 100}
+        with served(app, **options) as server, server.connect() as sock:
+            sock.settimeout(3)
+
+            def read_until(end):
+                got = b""
+                while not got.endswith(end):
+                    piece = sock.recv(1)
+                    assert piece, got
+                    got += piece
+                return got
+
+            if way in ("behind another", "pipelined"):
+                sock.sendall(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert app["entered"].wait(3)
+            if way == "behind another":
+                read_until(b"slow")
+            for piece in pieces:
+                with contextlib.suppress(ConnectionError):
+                    sock.sendall(piece)
+            if way == "pipelined":
+                read_until(b"slow")
+            assert read_until(b"\r\n").split(b" ")[1] == b"%d" % status
+
+    def test_idle_connections_end_with_the_server(self, app):
+        with contextlib.ExitStack() as stack:
+            with served(app, timeout_drain=0.1) as server:
+                silent, idle = (stack.enter_context(server.connect()) for _ in range(2))
+                idle.sendall(b"GET /items/a HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert idle.recv(1000).startswith(b"HTTP/1.1 200 ")
+                begun = time.monotonic()
+            assert time.monotonic() - begun < 10  # of timeout_graceful_shutdown's 20
+            assert read_all(silent) == read_all(idle) == b""
+
+    def test_a_body_that_comes_while_the_server_ends(self, app):
+        with served(app) as server, server.connect() as sock:
+            sock.sendall(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nbe")
+            while not server.server._native.requests:
                 time.sleep(0.01)
+            server.loop.call_soon_threadsafe(server.server.stop)
+            while not server.server._native.is_draining:
+                time.sleep(0.01)
+            sock.sendall(b"gin")
+            assert read_all(sock).endswith(b"begin")
 
     def test_surplus_connections(self, app):
         with served(app, limit_concurrency=1) as server, server.connect() as first:

@@ -2,10 +2,13 @@
 
 aiohttp reads and answers HTTP itself, so that streams, WebSockets and everything else that it
 offers are there. The server keeps what is around it: sockets, TLS, the PROXY protocol, signals, the
-end of what is under way, the access log, proxy headers. Of the limits and deadlines aiohttp knows
-those of a request's head and that between requests; those for a body that does not come and for a
-client that takes nothing are the server's; the sizes of bodies are the application's matter
-(client_max_size).
+end of what is under way, the access log, proxy headers, the limits and deadlines of a head, between
+requests, of a body that does not come or comes too slowly, and of a client that takes too little.
+
+What is aiohttp's alone: a target, a field or a number of fields beyond the limit is answered with
+400, for its parser knows no 414 and no 431; the sizes of bodies are the application's matter
+(client_max_size), those of chunk extensions and trailers go by limit_target, limit_head and
+limit_fields, and there is no timeout_request.
 """
 
 from __future__ import annotations
@@ -17,22 +20,20 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from . import logs
+from .aiohttp_connection import Connection, answer
 from .config import Config, ServerError
 from .proxies import ProxyHeaders
 
 _SHORT = 0.001  # seconds; to aiohttp 0 is for ever
 _LINGER = 2.0  # seconds that a refused client may take its answer in
-_SURPLUS = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 20\r\n"
-    b"connection: close\r\n\r\ntoo many connections"
-)
+_NEVER = 1e9  # seconds: Connection has deadlines of its own
 
 
 class _Surplus(asyncio.Protocol):
     """A client that is one too many: told so, and closed."""
 
     def connection_made(self, transport: Any) -> None:
-        transport.write(_SURPLUS)
+        transport.write(answer(503, "too many connections"))
         if transport.can_write_eof():
             transport.write_eof()
         loop = asyncio.get_running_loop()
@@ -55,29 +56,43 @@ class AiohttpAdapter:
         if config.static:
             raise ServerError("static: an aiohttp application has router.add_static() for files")
         self.app = app
-        self._config = config
+        self.config = config
+        self.is_draining = False
         self._shutdown: asyncio.Task[None] | None = None
         if config.header or not config.server_header:
             app.on_response_prepare.append(self._prepare)
         self._runner = web.AppRunner(
             app,
             shutdown_timeout=_SHORT,  # the server itself has waited
-            keepalive_timeout=config.timeout_keep_alive or 3630.0,
+            keepalive_timeout=_NEVER,
             max_line_size=config.limit_target,
             max_field_size=config.limit_head,
+            max_headers=config.limit_fields,
             access_log_class=_access_log_class(config),
             access_log=logs.access if config.access_log and logs.access.isEnabledFor(20) else None,
         )
         self._server: Any = None
-        # What each connection waited for at the last look, and since when.
-        self._seen: dict[tuple[Any, str], tuple[int, float]] = {}
 
     async def startup(self) -> None:
         """Raises what the application's on_startup does."""
         await self._runner.setup()
         self._server = self._runner.server
-        if self._config.proxy_headers:
-            self._server.request_factory = self._behind_proxies(self._server.request_factory)
+        make = self._server.request_factory
+        if self.config.proxy_headers:
+            make = self._behind_proxies(make)
+
+        def factory(message: Any, body: Any, connection: Connection, *rest: Any) -> Any:
+            request = make(message, body, connection, *rest)
+            connection.begin(request, body)
+            return request
+
+        handle = self._server.request_handler
+
+        def handler(request: Any) -> Any:
+            return (_refused if request.protocol.has_too_long_head else handle)(request)
+
+        self._server.request_factory = factory
+        self._server.request_handler = handler
 
     async def shutdown(self) -> bool:
         """Cancel what is still under way, and clean up."""
@@ -91,11 +106,10 @@ class AiohttpAdapter:
     # -- as a protocol factory --
 
     def __call__(self) -> asyncio.BaseProtocol:
-        most = self._config.limit_concurrency
+        most = self.config.limit_concurrency
         if most and self.connections >= most:
             return _Surplus()
-        protocol: asyncio.BaseProtocol = self._server()
-        return protocol
+        return Connection(self, self._server, **self._server._kwargs)
 
     @property
     def connections(self) -> int:
@@ -112,35 +126,17 @@ class AiohttpAdapter:
         return count
 
     def check_deadlines(self) -> None:
-        """For a body that does not come, and a client that takes nothing: they are closed.
-
-        aiohttp has timers of its own for what is before a request.
-        """
+        """Close the connections that take longer than they may."""
         now = asyncio.get_running_loop().time()
-        seen, self._seen = self._seen, {}
-        for handler in list(self._server.connections):
-            transport = handler.transport
-            if transport is None:
-                continue
-            for state, allowed in (
-                (_body_state(handler), self._config.timeout_body),
-                (("taken", transport.get_write_buffer_size()), self._config.timeout_write),
-            ):
-                kind, amount = state
-                if amount is None or (kind == "taken" and not amount):
-                    continue  # nothing is waited for
-                before, since = seen.get((handler, kind), (None, now))
-                since = since if before == amount else now
-                self._seen[handler, kind] = amount, since
-                if allowed and now - since > allowed:
-                    transport.abort()
+        for connection in self._server.connections:
+            connection.check(now)
 
     def metrics(self) -> None:
         """aiohttp counts nothing."""
 
     def drain(self, restarts: bool = False) -> None:
-        """Close idle connections now and the others after their response; tell the application."""
-        self._server.pre_shutdown()
+        """Close connections after their response, or when they are idle; tell the application."""
+        self.is_draining = True
         self._shutdown = asyncio.ensure_future(self.app.shutdown())
 
     def abort(self) -> None:
@@ -149,15 +145,13 @@ class AiohttpAdapter:
     # -- what aiohttp is told --
 
     async def _prepare(self, request: web.Request, response: web.StreamResponse) -> None:
-        if not self._config.server_header:
+        if not self.config.server_header:
             response.headers.popall("Server", None)
-        for name, value in self._config.header:
+        for name, value in self.config.header:
             response.headers.add(name.decode("latin-1"), value.decode("latin-1"))
 
     def _behind_proxies(self, make: Any) -> Any:
-        look = ProxyHeaders(
-            self._config.forwarded_allow_ips, standard=self._config.forwarded_header
-        )
+        look = ProxyHeaders(self.config.forwarded_allow_ips, standard=self.config.forwarded_header)
 
         def factory(message: Any, *rest: Any) -> Any:
             request = make(message, *rest)
@@ -178,13 +172,10 @@ class AiohttpAdapter:
         return factory
 
 
-def _body_state(handler: Any) -> tuple[str, int | None]:
-    """How much of the body has come; None: there is none, or it is we who wait."""
-    request = handler._current_request
-    if request is None or getattr(handler, "_reading_paused", False):
-        return "body", None
-    body = request.content
-    return "body", None if body.is_eof() else body.total_bytes
+async def _refused(request: web.BaseRequest) -> web.Response:
+    response = web.Response(status=431, text="the head is too long")
+    response.force_close()
+    return response
 
 
 def scope_of(request: Any) -> dict[str, Any]:
@@ -203,7 +194,7 @@ def scope_of(request: Any) -> dict[str, Any]:
         "raw_path": path.encode("utf-8", "surrogateescape"),
         "query_string": query.encode("utf-8", "surrogateescape"),
         "http_version": f"{request.version.major}.{request.version.minor}",
-        "headers": [(name.lower(), value) for name, value in request._message.raw_headers],
+        "headers": [(name.lower(), value) for name, value in request.raw_headers],
     }
 
 
