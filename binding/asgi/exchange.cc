@@ -24,10 +24,7 @@ void application_failed(Exchange* exchange, const char* message, PyObject* excep
     Ref<HttpConnection> connection = Ref<HttpConnection>::borrow(exchange->connection);
     if (!connection || exchange->is_gone) return;
     exchange->keeps_alive = false;
-    if (exchange->phase == ResponsePhase::kStarted) {
-        connection->output->resize(exchange->head_begin);
-        exchange->phase = ResponsePhase::kNone;
-    }
+    take_back_head(exchange);
     if (exchange->phase == ResponsePhase::kNone) {
         if (answer(exchange, 500, "Internal Server Error")) return;
         PyErr_WriteUnraisable(object(exchange));
@@ -189,6 +186,12 @@ bool has_run_long(const Exchange* exchange) noexcept {
     return reactor != nullptr && coarse_now() - reactor->turn_time() >= Reactor::kSlice;
 }
 
+void take_back_head(Exchange* exchange) noexcept {
+    if (exchange->phase != ResponsePhase::kStarted) return;
+    exchange->connection->output->resize(exchange->head_begin);
+    exchange->phase = ResponsePhase::kNone;
+}
+
 void lose_client(Exchange* exchange) noexcept {
     exchange->is_gone = true;
     Py_CLEAR(exchange->connection);
@@ -321,7 +324,10 @@ Exchange* new_exchange(HttpConnection* connection, const http1::Request& request
     exchange->scope = scope.release();
     exchange->is_head = request.method == "HEAD";
     exchange->is_1_0 = request.minor == 0;
-    exchange->keeps_alive = request.keeps_alive && !connection->server->service->is_draining;
+    // To a proxy in front what follows a CONNECT that gets a 2xx is no HTTP, but its client's
+    // tunnel (RFC 9110, 9.3.6): none of it is read as a request.
+    exchange->keeps_alive = request.keeps_alive && request.method != "CONNECT" &&
+                            !connection->server->service->is_draining;
     exchange->expects_continue = request.expects_continue;
     return exchange;
 }

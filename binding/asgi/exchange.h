@@ -74,6 +74,8 @@ std::size_t waiting_body(const Exchange* exchange) noexcept;
 
 // Something has happened: whoever waits looks again.
 void wake_waiting(Exchange* exchange) noexcept;
+// A head that waits for the body, of which nothing has left, is none any more: another can be sent.
+void take_back_head(Exchange* exchange) noexcept;
 // The client has gone.
 void lose_client(Exchange* exchange) noexcept;
 // Parks `self` until then, or lets it wait in another way.

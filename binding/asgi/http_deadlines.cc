@@ -66,6 +66,7 @@ void check_deadlines(HttpConnection* connection, TimePoint now) noexcept {
     Ref<Exchange> exchange = Ref<Exchange>::borrow(connection->exchange);
     Ref<> task = Ref<>::borrow(exchange->task);
     exchange->keeps_alive = false;
+    take_back_head(exchange.get());
     if (exchange->phase != ResponsePhase::kNone)
         abort_connection(connection);
     else if (answer(exchange.get(), 504, "request deadline"))

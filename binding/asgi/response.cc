@@ -306,8 +306,12 @@ bool put_end(Exchange* exchange, PyObject* trailers) {
     if (exchange->framing != ResponseFraming::kChunked || exchange->is_head) return true;
     std::string* output = output_of(exchange->connection);
     if (output == nullptr) return false;
+    std::size_t begin = output->size();
     output->append("0\r\n");
-    if (trailers != nullptr && !append_fields(exchange, *output, trailers, false)) return false;
+    if (trailers != nullptr && !append_fields(exchange, *output, trailers, false)) {
+        output->resize(begin);  // the application may send others
+        return false;
+    }
     output->append("\r\n");
     return true;
 }

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from .access_log import log_json
+from .access_log import escaped, log_json
 from .config import Config, ServerError
 
 TRACE = 5  # below DEBUG, as uvicorn has it
@@ -85,13 +85,13 @@ def log_access(scope: dict[str, Any], status: int, sent: int, seconds: float) ->
     """One line for a request, as uvicorn has it; args are its parts."""
     client = scope["client"]
     query = scope["query_string"]
-    # Both as they came: quoted, without control characters, so that nobody forges a line.
+    # As it came; but an application, or aiohttp's parser, may have let pass what forges a line.
     target = scope["raw_path"] + (b"?" + query if query else b"")
     access.info(
         '%s - "%s %s HTTP/%s" %s',
         f"{client[0]}:{client[1]}" if client else "",
         scope.get("method", "GET"),  # a websocket's has none
-        target.decode("latin-1"),
+        escaped(target.decode("latin-1")),
         scope["http_version"],
         f"{status} {_PHRASES.get(status, '')}".rstrip(),
     )
@@ -103,7 +103,8 @@ def log_error(
     """What an application has failed by, with the task that it ran in."""
     where = ""
     if scope is not None:
-        where = f" in {scope.get('method', 'GET')} {scope['raw_path'].decode('latin-1')}"
+        target = escaped(scope["raw_path"].decode("latin-1"))
+        where = f" in {scope.get('method', 'GET')} {target}"
     if task is not None:
         where += f" ({task.get_name()})"
     server.error("%s%s", message, where, exc_info=exception)
