@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import penstock
 import pytest
+import trustme
 
 
 @pytest.fixture(params=["penstock"])
@@ -111,3 +112,27 @@ def serve():
 async def hello(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"Hello, world"})
+
+
+async def echo(scope, receive, send):
+    whole = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        whole += message["body"]
+        if not message["more_body"]:
+            break
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": scope["raw_path"] + whole})
+
+
+@pytest.fixture
+def secured(tmp_path):
+    """A server's options for TLS, and a client's context."""
+    authority = trustme.CA()
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    chain = tmp_path / "chain.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(chain))
+    return {"ssl_certfile": str(chain)}, context

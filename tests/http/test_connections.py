@@ -1,41 +1,13 @@
-"""Keep-alive, pipelining, refusals, deadlines, and how connections end."""
+"""Keep-alive, pipelining, refusals, and how connections end."""
 
 import asyncio
-import contextlib
-import socket
-import ssl
 import time
 
 import pytest
-import trustme
 
-from .conftest import hello
+from .conftest import echo, hello
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-
-
-@pytest.fixture
-def secured(tmp_path):
-    """A server's options for TLS, and a client's context."""
-    authority = trustme.CA()
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    chain = tmp_path / "chain.pem"
-    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(chain))
-    return {"ssl_certfile": str(chain)}, context
-
-
-async def echo(scope, receive, send):
-    whole = b""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return
-        whole += message["body"]
-        if not message["more_body"]:
-            break
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": scope["raw_path"] + whole})
 
 
 async def test_keep_alive(serve):
@@ -116,42 +88,80 @@ async def test_byte_by_byte(serve):
         assert (await client.response())[2] == b"/"
 
 
+def post(*lines, content=b""):
+    return b"\r\n".join((b"POST / HTTP/1.1", b"Host: a", *lines, b"", content))
+
+
+def chunked(content):
+    return post(b"Transfer-Encoding: chunked", content=content)
+
+
 @pytest.mark.parametrize(
-    ("text", "status"),
+    ("options", "text", "status"),
     [
-        (b"nonsense\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\nHost: a\n\n", 400),
-        (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nX : b\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc", 400),
-        (
-            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n"
-            b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            400,
-        ),
-        (b"GET /" + b"x" * 20000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 70000 + b"\r\n\r\n", 431),
-        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\n\r\n", 413),
+        ({}, b"nonsense\r\n\r\n", 400),
+        ({}, b"GET / HTTP/1.1\r\n\r\n", 400),
+        ({}, b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+        ({}, b"GET / HTTP/1.1\nHost: a\n\n", 400),
+        ({}, b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+        ({}, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        ({}, b"GET / HTTP/1.1\r\nHost: a\r\nX : b\r\n\r\n", 400),
+        ({}, b"GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n", 400),
+        ({}, b"X" * 33 + b" / HTTP/1.1\r\nHost: a\r\n\r\n", 501),
+        ({}, b"CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ({}, b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nContent-Length: 1\r\n\r\nx", 400),
+        ({}, post(b"Content-Length: +3", content=b"abc"), 400),
+        ({}, post(b"Content-Length: 3", b"Transfer-Encoding: chunked", content=b"0\r\n\r\n"), 400),
+        ({}, post(b"Transfer-Encoding: gzip, chunked", content=b"0\r\n\r\n"), 501),
+        ({}, post(b"Content-Length: 3", b"Expect: 200-ok", content=b"abc"), 417),
+        ({}, b"GET /" + b"x" * 20000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+        ({}, b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 70000 + b"\r\n\r\n", 431),
+        ({}, b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
+        ({}, post(b"Content-Length: 9999999999"), 413),
+        ({"limit_target": 5}, b"GET /abcde HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+        ({"limit_head": 34}, b"GET /abcd HTTP/1.1\r\nHost: a\r\nX:\r\n\r\n", 431),
+        ({"limit_fields": 2}, post(b"X: 1", b"Y: 2"), 431),
+        ({"limit_body": 4}, post(b"Content-Length: 5", content=b"abcde"), 413),
+        ({"limit_body": 4}, chunked(b"5\r\nabcde\r\n0\r\n\r\n"), 413),
+        ({"limit_body": 4}, chunked(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"), 413),
+        ({"limit_chunk_extension": 4}, chunked(b"1;a=bc\r\nx\r\n0\r\n\r\n"), 400),
+        ({"limit_trailers": 6}, chunked(b"0\r\nX: ab\r\n\r\n"), 431),
+        ({"limit_fields": 2}, chunked(b"0\r\nX: a\r\nY: b\r\nZ: c\r\n\r\n"), 431),
     ],
 )
-async def test_refusals(serve, text, status):
+async def test_refusals(serve, options, text, status):
     """The client is told, and is told so although it is still sending."""
     called = []
 
     async def app(scope, receive, send):
         called.append(scope)
 
-    async with serve(app) as serving, serving.client() as client:
+    async with serve(app, **options) as serving, serving.client() as client:
         await client.send(text)
         got, fields, content = await client.response()
         assert (got, fields["connection"]) == (status, "close")
         assert content, "nothing says why"
         assert await client.ended() == b""
     assert not called
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"limit_target": 5}, b"GET /abcd HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ({"limit_head": 34}, b"GET /abc HTTP/1.1\r\nHost: a\r\nX:\r\n\r\n"),
+        ({"limit_fields": 2}, post(b"X: 1")),
+        ({"limit_body": 4}, post(b"Content-Length: 4", content=b"abcd")),
+        ({"limit_body": 4}, chunked(b"3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n")),
+        ({"limit_chunk_extension": 4}, chunked(b"1;a=b\r\nx\r\n0\r\n\r\n")),
+        ({"limit_trailers": 6}, chunked(b"0\r\nX: a\r\n\r\n")),
+        ({"limit_fields": 2}, chunked(b"0\r\nX: a\r\nY: b\r\n\r\n")),
+    ],
+)
+async def test_what_is_just_within_the_limits(serve, options, text):
+    async with serve(echo, **options) as serving, serving.client() as client:
+        await client.send(text)
+        assert (await client.response())[0] == 200
 
 
 @pytest.mark.parametrize("is_tls", [False, True])
@@ -254,186 +264,7 @@ async def test_closed_in_the_midst_of_a_body(serve):
             assert await got == {"type": "http.disconnect"}
 
 
-# ---- deadlines ---------------------------------------------------------------------------------
-
-
-async def test_a_head_that_does_not_end(serve):
-    async with serve(hello, timeout_head=0.2) as serving, serving.client() as client:
-        await client.send(b"GET / HTTP/1.1\r\n")
-        assert (await client.response())[0] == 408
-        assert await client.ended() == b""
-
-
-async def test_a_client_that_says_nothing(serve):
-    async with serve(hello, timeout_head=0.2) as serving, serving.client() as client:
-        assert await client.ended() == b""
-
-
-async def test_keep_alive_ends(serve):
-    async with serve(hello, timeout_keep_alive=0.2) as serving, serving.client() as client:
-        await client.send(GET)
-        assert (await client.response())[0] == 200
-        assert await client.ended() == b""
-
-
-@pytest.mark.parametrize("ends", [False, True])
-async def test_a_server_that_is_late_itself_loses_no_request(serve, ends):
-    """More wait to be read than one turn takes in, and the deadlines are looked at before."""
-    loop = asyncio.get_running_loop()
-    options = {"timeout_drain": 0.2} if ends else {"timeout_keep_alive": 0.2}
-    with contextlib.ExitStack() as stack:
-        async with serve(hello, **options) as serving:
-            clients = []
-            for _ in range(400):
-                client = stack.enter_context(socket.socket())
-                client.setblocking(False)
-                await loop.sock_connect(client, ("127.0.0.1", serving.port))
-                clients.append(client)
-            for client in clients:
-                client.send(GET)
-            for client in clients:
-                assert (await loop.sock_recv(client, 1000)).endswith(b"Hello, world")
-            for client in clients:
-                client.send(GET)
-            time.sleep(0.3)
-            if ends:
-                serving.server.stop()
-            for client in clients:
-                assert (await loop.sock_recv(client, 1000)).endswith(b"Hello, world")
-
-
-async def test_a_body_that_does_not_come(serve):
-    async with serve(echo, timeout_body=0.2) as serving, serving.client() as client:
-        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
-        assert (await client.response())[0] == 408
-        assert await client.ended() == b""
-
-
-async def test_a_body_that_comes_too_slowly(serve):
-    options = {"body_rate": 1000, "timeout_body_grace": 0.2}
-    async with serve(echo, **options) as serving, serving.client() as client:
-        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
-        response = asyncio.ensure_future(client.response())
-        while not response.done():
-            await client.send(b"x")
-            await asyncio.wait([response], timeout=0.05)
-        assert (await response)[0] == 408
-
-
-async def test_the_request_deadline(serve):
-    cancelled = asyncio.get_running_loop().create_future()
-
-    async def app(scope, receive, send):
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError as error:
-            cancelled.set_result(str(error))
-            raise
-
-    async with serve(app, timeout_request=0.2) as serving:
-        assert (await serving.get())[0] == 504
-        assert "deadline" in await cancelled
-
-
-async def test_a_client_that_takes_nothing(serve):
-    ended = asyncio.get_running_loop().create_future()
-
-    async def app(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        try:
-            while True:
-                await send(
-                    {"type": "http.response.body", "body": bytes(1 << 20), "more_body": True}
-                )
-        except OSError as error:
-            ended.set_result(error)
-
-    async with serve(app, timeout_write=0.3) as serving, serving.client() as client:
-        client.writer.transport.pause_reading()
-        await client.send(GET)
-        await ended
-        client.writer.transport.abort()
-
-
-@pytest.mark.parametrize("way", ["kernel", "tls"])
-async def test_a_client_that_takes_nothing_of_a_file(serve, secured, tmp_path, way):
-    ended = asyncio.get_running_loop().create_future()
-    file = tmp_path / "file"
-    with file.open("wb") as sparse:
-        sparse.truncate(1 << 30)
-    options, context = secured if way == "tls" else ({}, None)
-
-    async def app(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        try:
-            await send({"type": "http.response.pathsend", "path": str(file)})
-        except OSError as error:
-            ended.set_result(error)
-
-    async with serve(app, timeout_write=0.3, **options) as serving:
-        opened = asyncio.open_connection("127.0.0.1", serving.port, ssl=context)
-        _reader, writer = await opened
-        writer.transport.pause_reading()
-        writer.write(GET)
-        assert isinstance(await ended, ConnectionError)
-        writer.transport.abort()
-
-
-@pytest.mark.parametrize("kind", ["http", "websocket"])
-async def test_who_sends_at_once_waits_for_a_client_that_takes_nothing(serve, kind):
-    """As many as they are, no more is queued than one after the other would queue."""
-    given_up = asyncio.Event()
-
-    async def app(scope, receive, send):
-        if kind == "http":
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-            message = {"type": "http.response.body", "body": bytes(100_000), "more_body": True}
-        else:
-            await receive()
-            await send({"type": "websocket.accept"})
-            message = {"type": "websocket.send", "bytes": bytes(100_000)}
-        tasks = [asyncio.ensure_future(send(message)) for _ in range(300)]
-        await asyncio.wait(tasks, timeout=0.2)
-        for task in tasks:
-            task.cancel()
-        given_up.set()
-        await asyncio.wait(tasks)
-        end = "http.response.body" if kind == "http" else "websocket.close"
-        await send({"type": end})
-
-    upgrade = (
-        b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-    )
-    lines = upgrade if kind == "websocket" else b"Connection: close\r\n"
-    async with serve(app) as serving, serving.client() as client, asyncio.timeout(30):
-        client.writer.transport.pause_reading()
-        await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n")
-        await given_up.wait()
-        client.writer.transport.resume_reading()
-        taken = b""
-        while not taken.endswith((b"\r\n0\r\n\r\n", b"\x88\x02\x03\xe8")):
-            taken += await client.reader.read(1 << 20)
-        assert len(taken) < 10_000_000
-
-
-async def test_a_client_that_takes_a_large_body_steadily_is_not_cut_off(serve):
-    size = 64 << 20
-
-    async def app(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": bytes(size)})
-
-    async with serve(app, timeout_write=1) as serving, serving.client() as client:
-        await client.send(GET)
-        await client.reader.readuntil(b"\r\n\r\n")
-        loop = asyncio.get_running_loop()
-        began, taken = loop.time(), 0
-        while taken < size:
-            # So slowly that all of it takes longer than the deadline.
-            await asyncio.sleep(began + 3 * taken / size - loop.time())
-            taken += len(await client.reader.read(1 << 20))
-        assert loop.time() - began > 2
+# ---- who takes too much ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["send", "receive", "websocket.send", "websocket.receive"])

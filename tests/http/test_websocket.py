@@ -17,6 +17,7 @@ from tests.http.websocket_client import (
     deflated,
     echo,
     frame,
+    inflated,
     request,
     serving,
 )
@@ -506,3 +507,66 @@ async def test_what_is_just_within(options, data, size):
         async with server.websocket(extensions=DEFLATE) as client:
             await client.send(data)
             assert await client.message() == (BINARY, bytes(size))
+
+
+# ---- who sends too much, or bit by bit -----------------------------------------------------------
+
+
+async def test_what_comes_before_it_is_accepted_is_bounded():
+    """The rest waits with the client, and is there afterwards."""
+    go = asyncio.Event()
+
+    async def app(scope, receive, send):
+        await receive()
+        await go.wait()
+        await echo_on(scope, receive, send)
+
+    async def echo_on(scope, receive, send):
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "bytes": b"%d" % len(message["bytes"])})
+
+    async with asyncio.timeout(10), serving(app, limit_pipelined=1000) as server:
+        async with server.client() as client:
+            size = 8 << 20
+            client.write(request(), frame(BINARY, bytes(size)))
+            sending = asyncio.ensure_future(client.writer.drain())
+            taken = -1
+            while taken != (taken := server.server.measure()["received_bytes"]) or not taken:
+                await asyncio.sleep(0.05)
+            assert taken < 1 << 20 and not sending.done()
+            go.set()
+            await sending
+            assert (await client.head())[0] == 101
+            assert await client.message() == (BINARY, b"%d" % size)
+
+
+async def test_a_message_byte_by_byte():
+    """A client that sends is not silent: no ping of its is missed."""
+    async with (
+        asyncio.timeout(10),
+        serving(echo, ws_ping_interval=0.1, ws_ping_timeout=0.1) as server,
+        server.websocket(extensions=DEFLATE) as client,
+    ):
+        payload = b"x" * 200
+        text = frame(TEXT, payload[:100], final=False) + frame(0, payload[100:])
+        text += frame(BINARY, deflated(payload), reserved=4)
+        pings = 0
+
+        async def reads():
+            nonlocal pings
+            got = []
+            while len(got) < 2:
+                each = await client.frame()
+                if each.opcode == PING:
+                    pings += 1
+                else:
+                    got.append(inflated(each.payload) if each.reserved == 4 else each.payload)
+            return got
+
+        reading = asyncio.ensure_future(reads())
+        for at in range(len(text)):
+            await client.send(text[at : at + 1])
+            await asyncio.sleep(0.005)
+        assert await reading == [payload, payload]
+        assert pings
