@@ -201,6 +201,13 @@ bool step(HttpConnection* connection, Ref<Exchange>& unstarted) {
     return false;
 }
 
+// The rest of a body never comes: nobody is told of it who has not begun, and who has is told now.
+bool lacks_body(const HttpConnection* connection) noexcept {
+    const Exchange* exchange = connection->exchange;
+    return connection->is_half_closed && !connection->closes && exchange != nullptr &&
+           !exchange->is_body_complete && exchange->websocket == nullptr;
+}
+
 // Lets the parser read what there is, and the application answer. An application starts when all of
 // its request that has come already has been looked at: it gets it in one piece.
 void pump(HttpConnection* connection) noexcept {
@@ -210,7 +217,14 @@ void pump(HttpConnection* connection) noexcept {
     try {
         bool goes_on = true;
         while (goes_on && !is_closing(connection)) {
-            if (!must_wait(connection)) goes_on = step(connection, unstarted);
+            if (!must_wait(connection)) {
+                goes_on = step(connection, unstarted);
+                if (!goes_on && lacks_body(connection)) {
+                    unstarted = {};
+                    lose_client(connection->exchange);
+                    close_connection(connection);
+                }
+            }
             if (unstarted && (!goes_on || must_wait(connection))) {
                 Ref<Exchange> starting = std::exchange(unstarted, Ref<Exchange>());
                 start_application(starting.get());

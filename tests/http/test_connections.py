@@ -249,6 +249,28 @@ async def test_a_half_closed_pipeline(serve, sleeps, rest):
         assert await client.ended() == b""
 
 
+@pytest.mark.parametrize(
+    "rest", [b"Content-Length: 5\r\n\r\nab", b"Transfer-Encoding: chunked\r\n\r\n5"]
+)
+async def test_a_half_closed_pipeline_that_ends_amid_a_body(serve, caplog, rest):
+    """As of one request alone: who has not begun does not, and nobody's log tells of it."""
+    begun = []
+
+    async def app(scope, receive, send):
+        begun.append(scope["path"])
+        assert not (await receive())["more_body"]
+        assert (await receive())["type"] == "http.disconnect"  # it has closed its half
+        await hello(scope, receive, send)
+
+    async with serve(app) as serving, serving.client() as client:
+        client.writer.write(GET + b"POST /cut HTTP/1.1\r\nHost: a\r\n" + rest)
+        client.writer.write_eof()
+        assert (await client.response())[0] == 200
+        assert await client.ended() == b""
+    assert begun == ["/"]
+    assert not caplog.records
+
+
 async def test_closed_in_the_midst_of_a_body(serve):
     got = asyncio.get_running_loop().create_future()
 
