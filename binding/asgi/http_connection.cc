@@ -278,8 +278,14 @@ namespace {
 
 constexpr std::size_t kNowhere = SIZE_MAX;
 
+// It has a transport now, or will never have one.
+void note_made(HttpConnection* connection) noexcept {
+    if (std::exchange(connection->is_unmade, false)) --connection->server->service->unmade;
+}
+
 bool list(HttpConnection* connection) noexcept {
     std::vector<HttpConnection*>& all = connection->server->service->connections;
+    note_made(connection);
     if (connection->place != kNowhere) return true;
     try {
         all.push_back(connection);
@@ -292,6 +298,7 @@ bool list(HttpConnection* connection) noexcept {
 }
 
 void unlist(HttpConnection* connection) noexcept {
+    note_made(connection);
     if (connection->place == kNowhere) return;
     std::vector<HttpConnection*>& all = connection->server->service->connections;
     all.back()->place = connection->place;
@@ -514,6 +521,10 @@ bool HttpLink::on_lost(PyObject*) noexcept {
 
 namespace {
 
+std::size_t count_of(const HttpService* service) noexcept {
+    return service->connections.size() + service->unmade;
+}
+
 PyObject* connection_made(PyObject* self, PyObject* transport) {
     HttpConnection* connection = as_http_connection(self);
     HttpService* service = connection->server->service;
@@ -521,7 +532,8 @@ PyObject* connection_made(PyObject* self, PyObject* transport) {
     enter(connection, HttpPhase::kHead);
     ++service->metrics.accepted;
     if (!list(connection) || !describe_connection(connection)) return nullptr;
-    if (service->most_connections > 0 && service->connections.size() > service->most_connections) {
+    // Others may have gone while TLS came to stand.
+    if (connection->is_surplus && count_of(service) > service->most_connections) {
         refuse(connection, 503, "too many connections");
         send_and_settle(connection);
     }
@@ -614,7 +626,15 @@ PyType_Spec spec = {"penstock._core.HttpConnection", sizeof(HttpConnection), 0,
 
 }  // namespace
 
+// Raises ConnectionRefusedError where not even those are few that are told that they are too many.
 HttpConnection* new_http_connection(HttpServer* server) noexcept {
+    HttpService* service = server->service;
+    std::size_t most = service->most_connections, count = count_of(service);
+    bool is_surplus = most > 0 && count >= most;
+    if (is_surplus && count - most >= service->most_surplus) {
+        PyErr_SetString(PyExc_ConnectionRefusedError, "too many connections");
+        return nullptr;
+    }
     PyTypeObject* type = server->loop->state->http_connection;
     PyObject* made = type->tp_alloc(type, 0);
     if (made == nullptr) return nullptr;
@@ -623,6 +643,9 @@ HttpConnection* new_http_connection(HttpServer* server) noexcept {
     new (connection->parser_room) http1::RequestParser(server->service->limits);
     connection->server = as_http_server(Py_NewRef(object(server)));
     connection->place = kNowhere;
+    connection->is_surplus = is_surplus;
+    connection->is_unmade = true;
+    ++service->unmade;
     return connection;
 }
 

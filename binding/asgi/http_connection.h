@@ -57,6 +57,8 @@ struct HttpConnection {
     Uptake uptake;
     HttpPhase phase;
     bool is_tls;
+    bool is_unmade;   // no transport has it yet: see HttpService
+    bool is_surplus;  // there were as many as there may be when it came
     bool is_write_paused, is_read_paused;
     bool is_half_closed;  // the client sends no more
     bool is_pumping;      // bytes are being looked at, further down the stack

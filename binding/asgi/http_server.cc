@@ -114,6 +114,7 @@ bool read_options(HttpService* service, PyObject* options) noexcept {
            read_number(options, "limit_chunk_extension", limits.chunk_extension_bytes) &&
            read_number(options, "limit_trailers", limits.trailer_bytes) &&
            read_number(options, "limit_connections", service->most_connections) &&
+           read_number(options, "surplus_connections", service->most_surplus) &&
            read_number(options, "limit_pipelined", service->most_pipelined) &&
            read_number(options, "body_rate", deadlines.body_rate) &&
            read_duration(options, "timeout_head", deadlines.head) &&

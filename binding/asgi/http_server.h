@@ -86,6 +86,8 @@ struct HttpService {
     std::string server_line;                   // "server: …\r\n", or nothing
     std::string head_lines;                    // what else the operator wants in each response
     std::size_t most_connections = 0;          // 0: no bound; above: 503
+    std::size_t most_surplus = 0;              // so many get that; who comes then is not let in
+    std::size_t unmade = 0;                    // accepted, and without a transport until TLS stands
     std::size_t most_pipelined = 0;            // bytes that wait for the response before them
     std::uint64_t requests = 0;                // since the start
     std::vector<HttpConnection*> connections;  // those that have a transport, in no order

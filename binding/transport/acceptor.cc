@@ -120,6 +120,17 @@ void drop_unclosed(const Acceptor* acceptor, UniqueFd& fd) noexcept {
     if (pending != nullptr) raise_exception(pending);
 }
 
+// A factory of ours that has no room for more has raised ConnectionRefusedError: that is no fault
+// of which anybody is to be warned.
+void turn_away(PyObject* sock, UniqueFd fd) noexcept {
+    fd.reset();
+    if (sock == nullptr) return;
+    PyObject* pending = take_exception();
+    Ref<> closed = Ref<>::steal(PyObject_CallMethod(sock, "close", nullptr));
+    if (!closed) PyErr_Clear();
+    raise_exception(pending);
+}
+
 // What asyncio does in a task of its own: whatever goes wrong is told in debug mode only.
 void welcome(Acceptor* acceptor, UniqueFd fd, const Address& peer) noexcept {
     Loop* loop = acceptor->loop;
@@ -141,7 +152,10 @@ void welcome(Acceptor* acceptor, UniqueFd fd, const Address& peer) noexcept {
                                          .names_tcp = acceptor->protocol == IPPROTO_TCP}));
     }
     if (transport) return;
-    if (fd.is_open()) drop_unclosed(acceptor, fd);
+    if (!protocol && PyErr_ExceptionMatches(PyExc_ConnectionRefusedError))
+        turn_away(sock.get(), std::move(fd));
+    else if (fd.is_open())
+        drop_unclosed(acceptor, fd);
     if (take_failure(loop)) return;
     PyObject* error = take_exception();
     if (loop->is_debug)

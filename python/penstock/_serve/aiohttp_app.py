@@ -14,6 +14,7 @@ limit_fields, and there is no timeout_request.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -22,6 +23,7 @@ from aiohttp.abc import AbstractAccessLogger
 from . import logs
 from .aiohttp_connection import Connection, answer
 from .config import Config, ServerError
+from .options import SURPLUS
 from .proxies import ProxyHeaders
 
 _SHORT = 0.001  # seconds; to aiohttp 0 is for ever
@@ -72,6 +74,7 @@ class AiohttpAdapter:
             access_log=logs.access if config.access_log and logs.access.isEnabledFor(20) else None,
         )
         self._server: Any = None
+        self.count_accepted: Callable[[], int] = lambda: 0  # which the server knows
 
     async def startup(self) -> None:
         """Raises what the application's on_startup does."""
@@ -107,7 +110,10 @@ class AiohttpAdapter:
 
     def __call__(self) -> asyncio.BaseProtocol:
         most = self.config.limit_concurrency
-        if most and self.connections >= most:
+        count = max(self.connections, self.count_accepted()) if most else 0
+        if most and count >= most + SURPLUS:
+            raise ConnectionRefusedError("too many connections")
+        if most and count >= most:
             return _Surplus()
         return Connection(self, self._server, **self._server._kwargs)
 

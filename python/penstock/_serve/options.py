@@ -102,6 +102,10 @@ def peers(text: str) -> tuple[str, ...]:
 _LOCAL = ("127.0.0.1", "::1", "unix")
 
 
+# Connections beyond limit_concurrency that are told so; whoever comes then is closed at once.
+SURPLUS = 64
+
+
 @dataclass(frozen=True)
 class Option:
     """One of them. `parse` reads a text, and raises ValueError with what it must be."""

@@ -13,13 +13,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import itertools
 import logging
 import re
 import socket
 import ssl
 from typing import Any
 
-from penstock._tls import tls_of
+from penstock._tls import Tls
 from penstock.loop import Loop
 
 from .proxies import Peers
@@ -30,6 +31,8 @@ _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _MOST_V1 = 107  # bytes, its line break included
 _MOST_V2 = 4096  # bytes of addresses and what follows them; a header may announce 65,535
 _POLL = 0.05  # seconds between looks at whether connections are left
+_MOST_A_TURN = 64  # connections; the loop has other things to do
+_NO_BOUND = 1e8  # seconds, of what has to have one
 _PAUSE = 0.1  # seconds until accepting is tried again where descriptors are out
 _V1 = re.compile(
     rb"PROXY (?:TCP4 ([0-9.]{7,15}) ([0-9.]{7,15})"
@@ -112,16 +115,18 @@ class Front:
         backlog: int,
         timeout: float,
     ) -> None:
-        """`factory` makes protocols, and knows how many `connections` it has; `timeout`: seconds in
-        which a header has to come; 0: no bound.
+        """`factory` makes protocols, and knows how many `connections` it has; where there is no room
+        for one more it raises an OSError. `timeout`: seconds in which a header has to come, and in
+        which TLS's handshake behind it has to be done; 0: no bound.
         """
         self._loop = loop
         self._factory = factory
         self._trusted = trusted
-        self._tls = tls_of(context, "", None, None) if context is not None else None
         self._backlog = backlog
         self._timeout = timeout or None
+        self._tls = None if context is None else self._tls_with(context)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._awaited = 0  # headers
         self._handshakes: set[asyncio.Transport] = set()
 
     def listen(self, sock: socket.socket) -> None:
@@ -135,6 +140,12 @@ class Front:
         for task in self._tasks:
             task.cancel()
 
+    @property
+    def _counted_clients(self) -> int:
+        """Connections, from when they are accepted on."""
+        count: int = self._factory.connections
+        return count + self._awaited + len(self._handshakes)
+
     async def wait_closed(self) -> None:
         """Until there is no connection, and none on its way."""
         while self._tasks or self._handshakes or self._factory.connections:
@@ -147,15 +158,21 @@ class Front:
 
     def _secure_with(self, context: ssl.SSLContext) -> None:
         """Give connections that are accepted from now on that context."""
-        self._tls = tls_of(context, "", None, None)
+        self._tls = self._tls_with(context)
 
-    def _start(self, coro: Any) -> None:
-        task = self._loop.create_task(coro, name="penstock-proxy-protocol")
+    def _tls_with(self, context: ssl.SSLContext) -> Tls:
+        return Tls(context, "", self._timeout or _NO_BOUND, None)
+
+    def _start(self, coro: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = self._loop.create_task(coro, name="penstock-proxy-protocol")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _accept(self, sock: socket.socket) -> None:
-        while True:
+        for number in itertools.count(1):
+            if number % _MOST_A_TURN == 0:
+                await asyncio.sleep(0)
             try:
                 connection, address = await self._loop.sock_accept(sock)
             except OSError as error:
@@ -164,23 +181,37 @@ class Front:
                 log.error("can't accept: %s", error.strerror)
                 await asyncio.sleep(_PAUSE)
                 continue
-            self._start(self._begin(connection, address))
+            self._begin(connection, address if isinstance(address, tuple) else None)
 
-    async def _begin(self, sock: socket.socket, address: Any) -> None:
-        peer = address if isinstance(address, tuple) else None
+    def _begin(self, sock: socket.socket, peer: Any) -> None:
+        """From here on it counts: its protocol is made before its header is read."""
         try:
             sock.setblocking(False)
             if not self._trusted.has_client(peer):
                 raise Malformed("it is not trusted")
+            protocol = self._factory()
+        except (Malformed, OSError) as error:
+            _turn_away(sock, peer, error)
+        else:
+            self._awaited += 1
+            task = self._start(self._go_on(sock, peer, protocol))
+            task.add_done_callback(lambda task: self._gone_on(task, sock))
+
+    async def _go_on(self, sock: socket.socket, peer: Any, protocol: Any) -> None:
+        try:
             async with asyncio.timeout(self._timeout):
                 ends = await self._read_header(sock)
-            self._hand_over(sock, ends)
+            self._hand_over(sock, protocol, ends)
         except (Malformed, OSError, EOFError, TimeoutError) as error:
-            sock.close()
-            log.info("PROXY protocol: connection from %s closed: %s", peer or "unix", error)
+            _turn_away(sock, peer, error)
         except BaseException:
             sock.close()
             raise
+
+    def _gone_on(self, task: asyncio.Task[None], sock: socket.socket) -> None:
+        self._awaited -= 1
+        if task.cancelled():  # maybe before it ran
+            sock.close()
 
     async def _read_header(self, sock: socket.socket) -> Ends | None:
         first = await self._peek(sock, 1)
@@ -235,9 +266,8 @@ class Front:
         finally:
             self._loop.remove_reader(sock)
 
-    def _hand_over(self, sock: socket.socket, ends: Ends | None) -> None:
+    def _hand_over(self, sock: socket.socket, protocol: Any, ends: Ends | None) -> None:
         extra = None if ends is None else {"peername": ends[0]}
-        protocol = self._factory()
         if self._tls is None:
             self._loop._make_transport(sock, protocol, None, extra)
         else:
@@ -255,6 +285,11 @@ class Front:
         self._handshakes.discard(transport)
         if not waiter.cancelled():
             waiter.exception()  # the client's matter
+
+
+def _turn_away(sock: socket.socket, peer: Any, error: Exception) -> None:
+    sock.close()
+    log.info("PROXY protocol: connection from %s closed: %s", peer or "unix", error)
 
 
 def _complete(future: asyncio.Future[None]) -> None:

@@ -20,11 +20,13 @@ from . import application, files, logs, metrics, systemd, tls
 from .certificates import Certificates
 from .config import Config, ServerError, without_effect, workers
 from .lifespan import Lifespan
+from .options import SURPLUS
 from .proxies import Peers, ProxyHeaders
 from .proxy_protocol import Front
 
 _TICK = 0.5  # seconds between looks at the deadlines
 _POLL = 0.05  # seconds between looks at what is still under way
+_NO_BOUND = 1e8  # seconds, of what has to have one
 
 
 def listen(config: Config) -> list[socket.socket]:
@@ -195,6 +197,8 @@ class Server:
                 native = _core.HttpServer(loop, app, self._options(lifespan.state))
             self._native = native
             self._acceptors = await self._accept(loop, native, self._certificates.context)
+            if speaks_http:
+                native.count_accepted = self._count_accepted
             self._tell_ready()
             if started is not None and not started.done():
                 started.set_result(self)
@@ -225,6 +229,10 @@ class Server:
             for acceptor in self._acceptors:
                 acceptor._secure_with(context)
 
+    def _count_accepted(self) -> int:
+        """Connections, those among them whose handshake is under way."""
+        return sum(acceptor._counted_clients for acceptor in self._acceptors)
+
     def _measured(self) -> list[metrics.Worker]:
         return [metrics.Worker("0", self.measure(), metrics.resident_bytes())]
 
@@ -245,9 +253,16 @@ class Server:
                 each.setsockopt(
                     socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, config.limit_write_buffer
                 )
+        handshake = config.timeout_head or _NO_BOUND
         if not config.proxy_protocol:
             return [
-                await loop.create_server(native, sock=each, backlog=config.backlog, ssl=context)
+                await loop.create_server(
+                    native,
+                    sock=each,
+                    backlog=config.backlog,
+                    ssl=context,
+                    ssl_handshake_timeout=handshake if context is not None else None,
+                )
                 for each in self.sockets
             ]
         front = Front(
@@ -326,6 +341,7 @@ class Server:
         return {
             **vars(config),
             "limit_connections": config.limit_concurrency,
+            "surplus_connections": SURPLUS,
             "headers": config.header,
             "takes_websockets": config.ws != "none",
             "server_header": b"penstock" if config.server_header else None,
