@@ -7,6 +7,7 @@ connections of the old one keep it, and where it can't be made nothing changes.
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,10 @@ from weakref import WeakKeyDictionary
 from . import logs
 from .config import Config, ServerError
 
+# Behind them, or before, their key may stand, which is nobody's to be told.
+_CERTIFICATE = re.compile(
+    r"-----BEGIN ([A-Z0-9 ]*CERTIFICATE)-----.*?-----END \1-----\n?", re.DOTALL
+)
 _Look = tuple[tuple[int, int, int] | None, ...]
 
 
@@ -55,7 +60,8 @@ class Certificates:
     def _made(self) -> ssl.SSLContext | None:
         context = self._make(self._config)
         if context is not None:
-            self._chains[context] = Path(self._config.ssl_certfile).read_text()
+            text = Path(self._config.ssl_certfile).read_text("ascii", "replace")
+            self._chains[context] = "".join(found[0] for found in _CERTIFICATE.finditer(text))
         return context
 
     def _look(self) -> _Look:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .config import Config, ServerError
+from .distinguished_name import subject_of
 
 if TYPE_CHECKING:
     from .certificates import Certificates
@@ -26,16 +27,26 @@ def ssl_context(config: Config) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(["http/1.1"])
+    files = " and ".join(filter(None, (config.ssl_certfile, config.ssl_keyfile)))
+
+    def no_password() -> str:
+        # Without this OpenSSL asks at the terminal, and the loop waits for an answer.
+        raise ServerError(
+            f"TLS can't be set up from {files}: the key is encrypted: give ssl_keyfile_password"
+        )
+
+    password = config.ssl_keyfile_password
     try:
         context.load_cert_chain(
-            config.ssl_certfile, config.ssl_keyfile, config.ssl_keyfile_password
+            config.ssl_certfile,
+            config.ssl_keyfile,
+            no_password if password is None else password,
         )
         if config.ssl_ca_certs:
             context.load_verify_locations(config.ssl_ca_certs)
         if config.ssl_ciphers:
             context.set_ciphers(config.ssl_ciphers)
-    except OSError as error:  # ssl.SSLError is one
-        files = " and ".join(filter(None, (config.ssl_certfile, config.ssl_keyfile)))
+    except (OSError, ValueError) as error:  # ssl.SSLError is one
         raise ServerError(f"TLS can't be set up from {files}: {error}") from error
     context.verify_mode = _REQUIREMENTS[config.ssl_cert_reqs]
     return context
@@ -47,19 +58,24 @@ def describe(certificates: Certificates | None) -> Callable[[asyncio.Transport],
     def described(transport: asyncio.Transport) -> dict[str, Any]:
         connection = transport.get_extra_info("ssl_object")
         encoded = connection.getpeercert(binary_form=True)
-        parsed = connection.getpeercert() or {}
-        parts = [part for group in parsed.get("subject", ()) for part in group]
         cipher = connection.cipher()
         return {
             "server_cert": certificates.chain_of(connection.context) if certificates else None,
-            "client_cert_chain": [ssl.DER_cert_to_PEM_cert(encoded)] if encoded else [],
-            "client_cert_name": ",".join(f"{name}={value}" for name, value in parts) or None,
+            "client_cert_chain": _client_chain(connection, encoded) if encoded else [],
+            "client_cert_name": subject_of(encoded) if encoded else None,
             "client_cert_error": None,
             "tls_version": _VERSIONS.get(connection.version()),
             "cipher_suite": _suite_number(connection, cipher[0] if cipher else None),
         }
 
     return described
+
+
+def _client_chain(connection: Any, certificate: bytes) -> list[str]:
+    """The client's certificate, and behind it those that it was verified by, PEM."""
+    # From Python 3.13 on. A session that is resumed has verified nothing anew.
+    verified = getattr(connection, "get_verified_chain", list)()
+    return [ssl.DER_cert_to_PEM_cert(each) for each in verified or [certificate]]
 
 
 def _suite_number(connection: ssl.SSLObject, name: str | None) -> int | None:
