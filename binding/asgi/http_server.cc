@@ -153,10 +153,10 @@ bool read_headers(HttpService* service, PyObject* options) noexcept {
         if (PyBytes_Check(server))
             http1::append_field(service->server_line, "server", view_of_bytes(server));
         for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list.get()); ++i) {
-            PyObject *name, *value;
-            if (!PyArg_ParseTuple(PyList_GET_ITEM(list.get(), i), "SS", &name, &value))
-                return false;
-            http1::append_field(service->head_lines, view_of_bytes(name), view_of_bytes(value));
+            std::string_view name, value;
+            Ref<> pair = read_field(PyList_GET_ITEM(list.get(), i), name, value);
+            if (!pair) return false;
+            http1::append_field(service->head_lines, name, value);
         }
     } catch (const std::bad_alloc&) {
         PyErr_NoMemory();

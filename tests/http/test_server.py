@@ -13,6 +13,7 @@ from urllib.request import urlopen
 import penstock
 import pytest
 import trustme
+from penstock import _core
 from penstock._serve.config import Config, from_environment, from_file
 from penstock._serve.options import OPTIONS
 
@@ -82,6 +83,18 @@ def test_each_option_has_a_default_that_can_be_given():
         ({"limit_body": "5x"}, "limit_body: '5x' must be"),
         ({"lifespan": "maybe"}, "must be one of auto, on, off"),
         ({"header": "none"}, "must be of the form 'Name: value'"),
+        ({"header": ": b"}, "must be of the form 'Name: value'"),
+        ({"header": "A: a\r\nB: b"}, r"header: 'A: a\r\nB: b' must have no control characters"),
+        ({"header": "A: \0"}, "must have no control characters"),
+        ({"header": "A b: c"}, "must have a name of letters, digits and"),
+        ({"header": "A\nB: c"}, "must have a name of letters, digits and"),
+        ({"header": "A: \u20ac"}, "must be of ISO 8859-1's characters"),
+        ({"header": "Content-Length: 5"}, "must not be one by which"),
+        ({"headers": [("A", "b"), ("A", "b\r\nC: d")]}, "must have no control characters"),
+        ({"headers": [(b"A:", b"b")]}, "headers: (b'A:', b'b') must have a name of"),
+        ({"headers": [("Transfer-Encoding", "chunked")]}, "must not be one by which"),
+        ({"headers": [("A", "b", "c")]}, "must be a name and a value"),
+        ({"headers": [("A", 1)]}, "must be a name and a value"),
         ({"ssl_keyfile": "key.pem"}, "give ssl_certfile too"),
         ({"uds": "a", "fd": 3}, "exclude each other"),
         ({"port": object()}, "is no value for it"),
@@ -97,6 +110,26 @@ def test_options_that_are_wrong(options, message):
 )
 def test_sizes(text, bytes_):
     assert Config(limit_body=text).limit_body == bytes_
+
+
+def test_headers_as_they_may_be():
+    given = ["A-1: ", "B:\tc: \xe9\t", ("D", b"e\tf"), [b"g", "h"]]
+    expected = (b"a-1", b""), (b"b", b"c: \xe9"), (b"D", b"e\tf"), (b"g", b"h")
+    assert Config(header=given).header == expected
+
+
+async def test_no_header_can_be_made_of_anothers_value():
+    loop = asyncio.get_running_loop()
+    options = {**penstock.Server(hello)._options(None), "headers": [(b"a", b"b\r\nc: d")]}
+    with pytest.raises(ValueError, match="invalid value of the header b'a'"):
+        _core.HttpServer(loop, hello, options)
+
+
+async def test_the_operators_server_and_date(serve):
+    header = ["Server: other", "Date: today"]
+    async with serve(hello, header=header) as serving:
+        _, fields, _ = await serving.get()  # which has none twice
+    assert (fields["server"], fields["date"]) == ("other", "today")
 
 
 def test_options_of_a_file(tmp_path):
@@ -165,6 +198,7 @@ def test_the_command_line_before_the_environment_before_the_file(directory):
         (["nothing:app"], "there is no module 'nothing' in "),
         (["app:nothing"], "module 'app' has no 'nothing'"),
         (["app:app", "--port", "x"], "--port: 'x' must be: TCP port"),
+        (["app:app", "--header", "A: a\nB: b"], r"--header: 'A: a\nB: b' must have no control"),
         (["app:app", "--ssl-certfile", "none.pem"], "TLS can't be set up from none.pem"),
         (["app:app", "--host", "192.0.2.1"], "can't listen on 192.0.2.1 port 8000"),
         (["app:app", "--fd", "77"], "fd 77 is no socket"),

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from .options import BY_NAME, OPTIONS, PLURALS, UNBOUNDED, Option
+from .options import BY_NAME, OPTIONS, PLURALS, UNBOUNDED, Option, field
 
 
 class ServerError(Exception):
@@ -36,6 +36,10 @@ class Config(SimpleNamespace):
             setattr(self, option.name, checked(option, value, name))
         if self.h11_max_incomplete_event_size is not None:
             self.limit_head = self.h11_max_incomplete_event_size
+        # The operator's own, instead of ours.
+        given_names = {name.lower() for name, _ in self.header}
+        self.server_header = self.server_header and b"server" not in given_names
+        self.date_header = self.date_header and b"date" not in given_names
         if self.http2:
             raise ServerError(f"http2 is {BY_NAME['http2'].help}: leave it out")
         if self.ssl_keyfile and not self.ssl_certfile:
@@ -66,8 +70,10 @@ def checked(option: Option, value: Any, where: str) -> Any:
 def _checked(option: Option, value: Any, where: str) -> Any:
     if value is None or option.has_no_effect:
         return value
+    if isinstance(value, tuple | list) and option.name == "header":
+        return _field(value, where)
     if isinstance(value, tuple) and option.is_many:
-        return _encoded(value) if option.name == "header" else value
+        return value
     if isinstance(value, dict) and option.name == "log_config":
         return value
     if isinstance(value, int) and option.name == "log_level":
@@ -86,8 +92,13 @@ def _checked(option: Option, value: Any, where: str) -> Any:
         raise ServerError(f"{where}: {text!r} {reason}") from None
 
 
-def _encoded(header: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(part.encode("latin-1") if isinstance(part, str) else part for part in header)
+def _field(given: Any, where: str) -> tuple[bytes, bytes]:
+    if len(given) != 2 or not all(isinstance(part, str | bytes) for part in given):
+        raise ServerError(f"{where}: {given!r} must be a name and a value, str or bytes")
+    try:
+        return field(*given)
+    except ValueError as error:
+        raise ServerError(f"{where}: {given!r} {error}") from None
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

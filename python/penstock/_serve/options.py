@@ -6,6 +6,7 @@ Names are uvicorn's where it has the option.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -84,12 +85,34 @@ def requirement(text: str) -> str:
     return words[int(text)] if text in ("0", "1", "2") else choice(*words)(text)
 
 
+# RFC 9110, 5.1 and 5.5.
+_FIELD_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FIELD_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+_FRAMING = (b"connection", b"content-length", b"transfer-encoding")
+
+
 def header(text: str) -> tuple[bytes, bytes]:
     """A header as `Name: value`."""
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
         raise ValueError("must be of the form 'Name: value'")
-    return name.strip().lower().encode("latin-1"), value.strip().encode("latin-1")
+    return field(name.strip().lower(), value.strip(" \t"))
+
+
+def field(name: str | bytes, value: str | bytes) -> tuple[bytes, bytes]:
+    """A header's name and value, in bytes. Raises ValueError where no response may have it."""
+    try:
+        pair = tuple(each.encode("latin-1") if isinstance(each, str) else each
+                     for each in (name, value))
+    except UnicodeEncodeError:
+        raise ValueError("must be of ISO 8859-1's characters") from None
+    if not _FIELD_NAME.fullmatch(pair[0]):
+        raise ValueError("must have a name of letters, digits and !#$%&'*+-.^_`|~")
+    if not _FIELD_VALUE.fullmatch(pair[1]):
+        raise ValueError("must have no control characters, line breaks among them, in its value")
+    if pair[0].lower() in _FRAMING:
+        raise ValueError("must not be one by which a connection is kept or a body ends")
+    return pair
 
 
 def peers(text: str) -> tuple[str, ...]:
