@@ -1,18 +1,53 @@
-"""How many clients there may be, and how long they may say nothing."""
+"""Limits are on: how many clients there may be, and how long they may say nothing."""
 
 import asyncio
 import contextlib
+import resource
 import ssl
 from types import SimpleNamespace
 
 import pytest
 import trustme
-from penstock._serve import server
+from penstock._serve import options, server
+from penstock._serve.config import Config
 
 from .conftest import hello
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 PROXY = b"PROXY TCP4 1.2.3.4 5.6.7.8 567 443\r\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [each.name for each in options.OPTIONS if each.group == "Limits"],
+)
+def test_each_is_on(name):
+    has_bound = name != "timeout_request"  # how long an application takes is its own matter
+    assert (getattr(Config(), name) > 0) == has_bound
+    assert getattr(Config(**{name: None}), name) == getattr(Config(), name)
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "most"),
+    [
+        (1024, 1024 - options.RESERVE),
+        (1 << 20, (1 << 20) - options.RESERVE),
+        (options.RESERVE + 17, 17),
+        (options.RESERVE, 16),
+        (20, 16),
+        (resource.RLIM_INFINITY, None),
+    ],
+)
+def test_as_many_connections_as_there_may_be_descriptors(monkeypatch, descriptors, most):
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (descriptors, 1 << 30))
+    found = Config().limit_concurrency
+    assert found == most if most is not None else found > 1 << 30
+    assert Config(limit_concurrency=0).limit_concurrency == 0
+    assert Config(limit_concurrency="7").limit_concurrency == 7
+
+
+def test_those_that_are_told_fit_into_the_reserve():
+    assert options.SURPLUS < options.RESERVE
 
 
 @pytest.fixture(scope="module")

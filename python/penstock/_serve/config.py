@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from .options import BY_NAME, OPTIONS, PLURALS, UNBOUNDED, Option, field
+from .options import BY_NAME, OPTIONS, PLURALS, UNBOUNDED, Option, connections, field
 
 
 class ServerError(Exception):
@@ -34,6 +34,8 @@ class Config(SimpleNamespace):
             if value is None:
                 value = 0 if option.name in UNBOUNDED else option.default
             setattr(self, option.name, checked(option, value, name))
+        if self.limit_concurrency is None:
+            self.limit_concurrency = connections()
         if self.h11_max_incomplete_event_size is not None:
             self.limit_head = self.h11_max_incomplete_event_size
         # The operator's own, instead of ours.

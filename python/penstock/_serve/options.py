@@ -7,7 +7,9 @@ Names are uvicorn's where it has the option.
 from __future__ import annotations
 
 import re
+import resource
 import ssl
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -127,6 +129,17 @@ _LOCAL = ("127.0.0.1", "::1", "unix")
 
 # Connections beyond limit_concurrency that are told so; whoever comes then is closed at once.
 SURPLUS = 64
+# Descriptors that are left for those, and for the program's files, unless limit_concurrency is given.
+RESERVE = 128
+_FEWEST = 16  # connections, where there are hardly more descriptors than that
+
+
+def connections() -> int:
+    """How many there may be, unless that is given."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        soft = sys.maxsize
+    return max(soft - RESERVE, _FEWEST)
 
 
 @dataclass(frozen=True)
@@ -233,7 +246,13 @@ OPTIONS: list[Option] = [
     ),
     *_group(
         "Limits",
-        ("limit_concurrency", positive, 0, "connections; the next get 503. 0: no bound"),
+        (
+            "limit_concurrency",
+            positive,
+            None,
+            "connections of each worker; the next get 503. Unless given, as many as it may have "
+            f"descriptors (RLIMIT_NOFILE), less {RESERVE}. 0: no bound",
+        ),
         ("limit_target", size, 16 << 10, "bytes of a request's target: 414"),
         ("limit_head", size, 64 << 10, "bytes of a request's head: 431"),
         ("limit_fields", positive, 128, "header fields of a request: 431"),
@@ -394,7 +413,6 @@ PLURALS = {f"{option.name}s": option.name for option in OPTIONS if option.is_man
 # Where None, as it stands in calls of uvicorn.run(), means what 0 does.
 UNBOUNDED = frozenset(
     {
-        "limit_concurrency",
         "limit_max_requests",
         "timeout_graceful_shutdown",
         "ws_ping_interval",
