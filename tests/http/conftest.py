@@ -1,8 +1,9 @@
 """Servers in the test's own loop, spoken to over real sockets."""
 
 import asyncio
+import socket
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import penstock
 import pytest
@@ -86,6 +87,33 @@ class Serving:
         async with self.client() as client:
             await client.send(request)
             return await client.response(head)
+
+    async def first_line(self, tls=None, before=b""):
+        """Of a response, on a connection of its own; nothing where the server has none for it.
+
+        `before` goes out before TLS's handshake.
+        """
+        loop = asyncio.get_running_loop()
+        sock = socket.socket()
+        sock.setblocking(False)
+        writer = None
+        try:
+            await loop.sock_connect(sock, ("127.0.0.1", self.port))
+            await loop.sock_sendall(sock, before)
+            reader, writer = await asyncio.open_connection(
+                sock=sock, ssl=tls, server_hostname="localhost" if tls is not None else None
+            )
+            writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            return await reader.readline()
+        except OSError:  # ssl.SSLError is one
+            return b""
+        finally:
+            if writer is None:
+                sock.close()
+            else:
+                writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
 
 
 @asynccontextmanager

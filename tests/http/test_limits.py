@@ -13,7 +13,6 @@ from penstock._serve.config import Config
 
 from .conftest import hello
 
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 PROXY = b"PROXY TCP4 1.2.3.4 5.6.7.8 567 443\r\n"
 
 
@@ -71,20 +70,7 @@ class Way:
             self.options["ssl_certfile"] = certificate.path
 
     async def ask(self, serving):
-        """The first line of an answer; nothing where there is none."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", serving.port)
-        try:
-            writer.write(self.header)
-            if self.context is not None:
-                await writer.start_tls(self.context, server_hostname="localhost")
-            writer.write(GET)
-            return await reader.readline()
-        except OSError:  # ssl.SSLError is one
-            return b""
-        finally:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+        return await serving.first_line(self.context, self.header)
 
 
 @pytest.fixture
@@ -157,7 +143,7 @@ async def test_who_says_nothing_counts(serve, app, way):
 
 @by_every_way
 async def test_who_is_closed_for_its_silence_counts_no_longer(serve, way):
-    options = {"limit_concurrency": 1, "timeout_head": 0.1, **way.options}
+    options = {"limit_concurrency": 1, "timeout_head": 0.1, "timeout_linger": 0.1, **way.options}
     async with serve(hello, **options) as serving, silent(serving, 1), asyncio.timeout(20):
         while await way.ask(serving) != b"HTTP/1.1 200 OK\r\n":
             await asyncio.sleep(0.01)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import trustme
 from penstock import _core
 from penstock._serve.config import Config, from_environment, from_file
 from penstock._serve.options import OPTIONS
+from penstock._serve.server import location
 
 from .conftest import hello
 
@@ -204,6 +206,7 @@ def test_the_command_line_before_the_environment_before_the_file(directory):
         (["app:app", "--fd", "77"], "fd 77 is no socket"),
         (["app:fails", "--port", "0"], "the application failed to start. no database"),
         (["app:app", "--log-config", "none.ini"], "log_config: none.ini can't be used"),
+        (["app:app", "--log-config", "app.py"], "log_config: app.py can't be used"),
         (["app:app", "--env-file", "none"], "can't read none"),
     ],
 )
@@ -291,6 +294,50 @@ async def test_over_tls(tmp_path):
     await writer.wait_closed()
     server.stop()
     await task
+
+
+async def test_ipv6(serve):
+    scopes = []
+
+    async def app(scope, receive, send):
+        scopes.append(scope)
+        await hello(scope, receive, send)
+
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("there is no IPv6")
+    async with serve(app, host="::1") as serving:
+        reader, writer = await asyncio.open_connection("::1", serving.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert (await reader.read()).endswith(b"Hello, world")
+        local = writer.get_extra_info("sockname")[:2]
+        writer.close()
+        await writer.wait_closed()
+        [listening] = serving.server.sockets
+        assert location(listening, serving.server.config) == f"http://[::1]:{serving.port}"
+    assert (scopes[0]["server"], scopes[0]["client"]) == (("::1", serving.port), local)
+
+
+async def test_a_server_that_has_served_its_requests_ends(serve, caplog):
+    caplog.set_level("INFO", "penstock.server")
+    async with serve(hello, limit_max_requests=2, timeout_drain=0) as serving:
+        async with asyncio.timeout(20), serving.client() as client:
+            for _ in range(2):
+                await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert (await client.response())[0] == 200
+            assert await client.ended() == b""
+            with pytest.raises(ConnectionRefusedError):
+                await serving.get()
+    assert "2 requests have been served: the server ends" in caplog.text
+
+
+async def test_a_port_for_metrics_that_is_taken():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = penstock.Server(hello, port=0, lifespan="off", metrics_port=port)
+        with pytest.raises(penstock.ServerError, match=f"can't listen on 127.0.0.1 port {port}"):
+            await server.serve()
 
 
 # ---- lifespan ----------------------------------------------------------------------------------

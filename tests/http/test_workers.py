@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 
 import penstock
 import pytest
@@ -279,6 +280,21 @@ async def test_a_port_that_is_taken(tmp_path):
             assert await refused.ended() == 2
             assert f"can't listen on 127.0.0.1 port {port}" in refused.log
         assert await served.stop() == -signal.SIGTERM
+
+
+async def test_the_variable_for_their_number(tmp_path):
+    async with command(tmp_path, WEB_CONCURRENCY="2") as served:
+        await served.serves()
+        assert len(served.workers) == 2
+        assert await served.stop() == -signal.SIGTERM
+
+
+async def test_a_port_for_metrics_that_is_taken(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        async with command(tmp_path, "--workers", "2", "--metrics-port", port) as served:
+            assert await served.ended() == 2
+            assert f"penstock serve: can't listen on 127.0.0.1 port {port}" in served.log
 
 
 async def test_more_and_fewer_workers_lose_nothing(tmp_path):

@@ -23,8 +23,13 @@ class ServerError(Exception):
 class Config(SimpleNamespace):
     """One attribute for each option of penstock._serve.options."""
 
+    limit_concurrency: Any
+    server_header: bool
+    date_header: bool
+
     def __init__(self, **given: Any) -> None:
-        """Take keyword arguments; those not given have their defaults.
+        """Take keyword arguments; those not given have their defaults. That of limit_concurrency is
+        made here, of the descriptors that this process may have.
 
         Raises ServerError for a name that is no option, and for a value that can't be.
         """

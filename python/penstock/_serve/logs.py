@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import logging
 import logging.config
@@ -17,6 +18,18 @@ from .config import Config, ServerError
 TRACE = 5  # below DEBUG, as uvicorn has it
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _COLOURS = {"DEBUG": 36, "INFO": 32, "WARNING": 33, "ERROR": 31, "CRITICAL": 91}
+
+# What logging.config raises for what it can't use.
+_UNUSABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    KeyError,
+    RuntimeError,
+    configparser.Error,
+)
 
 access = logging.getLogger("penstock.access")
 server = logging.getLogger("penstock.server")
@@ -68,7 +81,7 @@ def _configure_by(path: str | dict[str, Any]) -> None:
             logging.config.dictConfig(tomllib.loads(Path(path).read_text()))
         else:
             logging.config.fileConfig(path, disable_existing_loggers=False)
-    except (OSError, ValueError, TypeError, AttributeError, ImportError, KeyError) as error:
+    except _UNUSABLE as error:
         name = "the dictionary" if isinstance(path, dict) else path
         raise ServerError(f"log_config: {name} can't be used: {error}") from error
 

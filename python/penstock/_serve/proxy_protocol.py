@@ -115,9 +115,9 @@ class Front:
         backlog: int,
         timeout: float,
     ) -> None:
-        """`factory` makes protocols, and knows how many `connections` it has; where there is no room
-        for one more it raises an OSError. `timeout`: seconds in which a header has to come, and in
-        which TLS's handshake behind it has to be done; 0: no bound.
+        """`factory` makes protocols, and knows how many `connections` it has; for one too many it
+        raises an OSError. `timeout`: seconds in which a header has to come, and in which TLS's
+        handshake behind it has to be done; 0: no bound.
         """
         self._loop = loop
         self._factory = factory

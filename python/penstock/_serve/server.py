@@ -231,7 +231,8 @@ class Server:
 
     def _count_accepted(self) -> int:
         """Connections, those among them whose handshake is under way."""
-        return sum(acceptor._counted_clients for acceptor in self._acceptors)
+        count: int = sum(acceptor._counted_clients for acceptor in self._acceptors)
+        return count
 
     def _measured(self) -> list[metrics.Worker]:
         return [metrics.Worker("0", self.measure(), metrics.resident_bytes())]

@@ -74,7 +74,7 @@ def describe(certificates: Certificates | None) -> Callable[[asyncio.Transport],
 def _client_chain(connection: Any, certificate: bytes) -> list[str]:
     """The client's certificate, and behind it those that it was verified by, PEM."""
     # From Python 3.13 on. A session that is resumed has verified nothing anew.
-    verified = getattr(connection, "get_verified_chain", list)()
+    verified: list[bytes] = getattr(connection, "get_verified_chain", list)()
     return [ssl.DER_cert_to_PEM_cert(each) for each in verified or [certificate]]
 
 

@@ -46,7 +46,8 @@ def _options(given: dict[str, Any], path: str | None) -> dict[str, Any]:
         for name, value in given.items()
         if value is not None
     }
-    env_file = flags.get("env_file") or os.environ.get("PENSTOCK_ENV_FILE")
+    named = (flags, {"env_file": os.environ.get("PENSTOCK_ENV_FILE")}, options)
+    env_file = next(filter(None, (each.get("env_file") for each in named)), None)
     if env_file:
         _load_environment(env_file)
     options.update(from_environment(os.environ))
