@@ -96,25 +96,31 @@ _FRAMING = (b"connection", b"content-length", b"transfer-encoding")
 def header(text: str) -> tuple[bytes, bytes]:
     """A header as `Name: value`."""
     name, colon, value = text.partition(":")
-    if not colon or not name.strip():
+    name = name.strip(" \t")
+    if not colon or not name:
         raise ValueError("must be of the form 'Name: value'")
-    return field(name.strip().lower(), value.strip(" \t"))
+    return field(name.lower(), value.strip(" \t"))
 
 
 def field(name: str | bytes, value: str | bytes) -> tuple[bytes, bytes]:
     """A header's name and value, in bytes. Raises ValueError where no response may have it."""
+    encoded_name, encoded = _latin1(name), _latin1(value)
+    if not _FIELD_NAME.fullmatch(encoded_name):
+        raise ValueError("must have a name of letters, digits and !#$%&'*+-.^_`|~")
+    if not _FIELD_VALUE.fullmatch(encoded):
+        raise ValueError("must have no control characters, line breaks among them, in its value")
+    if encoded_name.lower() in _FRAMING:
+        raise ValueError("must not be one by which a connection is kept or a body ends")
+    return encoded_name, encoded
+
+
+def _latin1(text: str | bytes) -> bytes:
+    if isinstance(text, bytes):
+        return text
     try:
-        pair = tuple(each.encode("latin-1") if isinstance(each, str) else each
-                     for each in (name, value))
+        return text.encode("latin-1")
     except UnicodeEncodeError:
         raise ValueError("must be of ISO 8859-1's characters") from None
-    if not _FIELD_NAME.fullmatch(pair[0]):
-        raise ValueError("must have a name of letters, digits and !#$%&'*+-.^_`|~")
-    if not _FIELD_VALUE.fullmatch(pair[1]):
-        raise ValueError("must have no control characters, line breaks among them, in its value")
-    if pair[0].lower() in _FRAMING:
-        raise ValueError("must not be one by which a connection is kept or a body ends")
-    return pair
 
 
 def peers(text: str) -> tuple[str, ...]:
@@ -129,7 +135,7 @@ _LOCAL = ("127.0.0.1", "::1", "unix")
 
 # Connections beyond limit_concurrency that are told so; whoever comes then is closed at once.
 SURPLUS = 64
-# Descriptors that are left for those, and for the program's files, unless limit_concurrency is given.
+# Descriptors that are left for those and for the program's files, where it is not given.
 RESERVE = 128
 _FEWEST = 16  # connections, where there are hardly more descriptors than that
 
@@ -259,18 +265,56 @@ OPTIONS: list[Option] = [
         ("limit_body", size, 1 << 30, "bytes of a request's body: 413"),
         ("limit_chunk_extension", size, 256, "bytes of a chunk's extension: 400"),
         ("limit_trailers", size, 8 << 10, "bytes of a chunked body's trailers: 431"),
-        ("limit_pipelined", size, 64 << 10, "bytes that wait for the response before them"),
-        ("timeout_head", seconds, 30.0, "seconds for a request's head: 408"),
-        ("timeout_body", seconds, 30.0, "seconds without a byte of a request's body: 408"),
-        ("body_rate", size, 240, "bytes a second that a body has to bring on the average: 408"),
-        ("timeout_body_grace", seconds, 10.0, "seconds before that rate is asked for"),
-        ("timeout_keep_alive", seconds, 5.0, "seconds between two requests of a connection"),
-        ("timeout_request", seconds, 0.0, "seconds for a whole response: 504. 0: no bound"),
+        (
+            "limit_pipelined",
+            size,
+            64 << 10,
+            "bytes of further requests that wait for a response: then no more is read",
+        ),
+        (
+            "timeout_head",
+            seconds,
+            30.0,
+            "seconds for a request's head: 408, or closed where none has begun; as many for TLS's "
+            "handshake and for a PROXY header: closed. 0: no bound",
+        ),
+        (
+            "timeout_body",
+            seconds,
+            30.0,
+            "seconds without a byte of a request's body: 408, or aborted where the response has "
+            "begun. 0: no bound",
+        ),
+        (
+            "body_rate",
+            size,
+            240,
+            "bytes a second that a body has to bring on the average: as above. 0: none",
+        ),
+        (
+            "timeout_body_grace",
+            seconds,
+            10.0,
+            "seconds before that rate is asked for. 0: it is at once",
+        ),
+        (
+            "timeout_keep_alive",
+            seconds,
+            5.0,
+            "seconds between two requests of a connection: closed. 0: no bound",
+        ),
+        (
+            "timeout_request",
+            seconds,
+            0.0,
+            "seconds for a whole response: 504, or aborted where it has begun. 0: no bound",
+        ),
         (
             "timeout_write",
             seconds,
             60.0,
-            "seconds in which a client takes less than --body-rate of what waits for it: closed",
+            "seconds in which a client takes less than --body-rate of what waits for it: aborted. "
+            "0: no bound",
         ),
         (
             "limit_write_buffer",
@@ -279,7 +323,12 @@ OPTIONS: list[Option] = [
             "bytes of a response that the kernel takes in before the client has a place for them; "
             "more waits in the application. 0: what the kernel likes",
         ),
-        ("timeout_linger", seconds, 2.0, "seconds that a refused client may go on sending"),
+        (
+            "timeout_linger",
+            seconds,
+            2.0,
+            "seconds that a refused client may go on sending: aborted. 0: no bound",
+        ),
     ),
     *_group(
         "WebSockets",
@@ -290,7 +339,12 @@ OPTIONS: list[Option] = [
             "none: not served, such a request is one of HTTP; all others: served",
         ),
         ("ws_max_size", size, 16 << 20, "bytes of a message, inflated: 1009"),
-        ("ws_max_queue", positive, 32, "messages that wait for the application"),
+        (
+            "ws_max_queue",
+            positive,
+            32,
+            "messages that wait for the application: then no more is read. 0: one",
+        ),
         ("ws_ping_interval", seconds, 20.0, "seconds between pings. 0: none"),
         (
             "ws_ping_timeout",
@@ -298,19 +352,24 @@ OPTIONS: list[Option] = [
             20.0,
             "seconds without a byte after a ping: 1011. 0: no bound",
         ),
-        ("ws_close_timeout", seconds, 10.0, "seconds for the client's part of a closing handshake"),
+        (
+            "ws_close_timeout",
+            seconds,
+            10.0,
+            "seconds for the client's part of a closing handshake: closed. 0: no bound",
+        ),
         ("ws_per_message_deflate", boolean, True, "compress, where the client offers it"),
         (
             "limit_ws_fragments",
             positive,
             1024,
-            "fragments of a message, and one more for each 16 bytes: 1009",
+            "fragments of a message, of any size; more of a few bytes each: 1009",
         ),
         (
             "limit_ws_inflation",
             positive,
             256,
-            "bytes that one of a compressed message may become, from 1 MiB on: 1009. 0: no bound",
+            "bytes that one of a compressed message may become, if that is large: 1009. 0: any",
         ),
     ),
     *_group(
@@ -325,13 +384,15 @@ OPTIONS: list[Option] = [
             "timeout_drain",
             seconds,
             1.0,
-            "seconds that a connection without a request is kept for one when the server ends",
+            "seconds that a connection without a request is kept for one when the server ends: "
+            "closed. 0: none",
         ),
         (
             "limit_max_requests",
             positive,
             0,
-            "requests after which a worker is replaced, or the one process ends. 0: never",
+            "requests, after which a worker is replaced, each by its own count, or the one process "
+            "ends. 0: never",
         ),
         ("limit_max_requests_jitter", positive, 0, "at random up to so many requests more"),
     ),
