@@ -61,10 +61,12 @@ namespace {
 
 // A client that still sends when we close may never see what was answered: the kernel resets the
 // connection. So our half is closed, and the rest of its is thrown away for a while. Of TLS no half
-// can be closed: there the client, which knows that this was the last response, closes first.
+// can be closed: there the client, which knows that this was the last response, closes first. But a
+// WebSocket's waits for us to do so: RFC 6455, 7.1.1.
 void linger(HttpConnection* connection) noexcept {
     if (connection->transport == nullptr) return;
-    if (connection->is_half_closed) {
+    bool is_awaited = connection->is_tls && connection->phase == HttpPhase::kWebSocket;
+    if (connection->is_half_closed || is_awaited) {
         call_transport(connection, "close");
         return;
     }

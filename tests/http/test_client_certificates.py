@@ -153,7 +153,8 @@ async def test_others_are_trusted_from_now_on(serve, files):
 
 async def test_a_websockets_scope_and_certificates_that_change_meanwhile(serve, files):
     app = Recorder()
-    async with serve(app, **files.options_for("required")) as serving, asyncio.timeout(20):
+    options = {"timeout_linger": 60, **files.options_for("required")}
+    async with serve(app, **options) as serving, asyncio.timeout(20):
 
         def connect():
             return websockets.connect(
@@ -161,6 +162,7 @@ async def test_a_websockets_scope_and_certificates_that_change_meanwhile(serve, 
                 ssl=files.client(AUTHORITY, common_name="somebody"),
                 server_hostname="localhost",
                 proxy=None,
+                close_timeout=None,  # it is for the server to close the connection
             )
 
         before = files.chain.read_text()
