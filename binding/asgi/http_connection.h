@@ -112,6 +112,23 @@ bool resume_body(HttpConnection* connection) noexcept;
 // From now on a body that does not come is the client's fault.
 void expect_body(HttpConnection* connection) noexcept;
 
+// No request is read any more.
+bool is_closing(const HttpConnection* connection) noexcept;
+TimePoint turn_time(const HttpConnection* connection) noexcept;
+void enter(HttpConnection* connection, HttpPhase phase) noexcept;
+
+// ---- http_requests.cc ------------------------------------------------------------------------
+
+// Lets the parser read what there is, and the application answer. An application starts when all of
+// its request that has come already has been looked at: it gets it in one piece.
+void pump(HttpConnection* connection) noexcept;
+// Whether the parser has to wait: for the response to the request before, or for the application,
+// which does not read its body.
+bool must_wait(const HttpConnection* connection) noexcept;
+// What is fed and cannot be looked at yet: whole requests, unless they are looked at as they come.
+// Throws std::bad_alloc.
+void hold_back(HttpConnection* connection, bool waits);
+
 // http_deadlines.cc: looks at them; `now` is the turn's time.
 void check_deadlines(HttpConnection* connection, TimePoint now) noexcept;
 
