@@ -54,6 +54,7 @@ struct HttpConnection {
     TimePoint begun;      // the request under way
     TimePoint measured;   // since then the client is to blame for what does not come of a body,
     std::uint64_t body_bytes;  // of which so much has come
+    std::uint64_t given;       // bytes that the transport, or a file's sender, has got to send
     Uptake uptake;
     HttpPhase phase;
     bool is_tls;

@@ -164,8 +164,10 @@ bool send_output(HttpConnection* connection, PyObject* body) noexcept {
     }
     Ref<> transport = Ref<>::borrow(connection->transport);
     std::uint64_t& sent = connection->server->service->metrics.sent;
-    if (output != nullptr) sent += output->size();
-    if (body != nullptr) sent += view_of_bytes(body).size();
+    std::size_t size = (output != nullptr ? output->size() : 0) +
+                       (body != nullptr ? view_of_bytes(body).size() : 0);
+    sent += size;
+    connection->given += size;
     bool done;
     if (is_native(connection) && body == nullptr) {
         done = output == nullptr || write_bytes(as_transport(transport.get()),

@@ -1,5 +1,7 @@
 // send(message): acts when it is awaited, or once the client has taken what it was sent before, and
 // waits again while it does not take this: so what is queued does not grow with those who send.
+#include <algorithm>
+
 #include "asgi/exchange.h"
 #include "py/arguments.h"
 #include "py/ref.h"
@@ -11,10 +13,12 @@ namespace {
 
 struct Send : Coroutine {
     Exchange* exchange;
-    PyObject* message;    // until it is acted on
-    PyObject* file;       // that is being sent, or nullptr
-    std::uint64_t count;  // bytes of it
-    bool is_last;         // the body ends with it
+    PyObject* message;     // until it is acted on
+    PyObject* file;        // that is being sent, or nullptr
+    std::uint64_t offset;  // where in it the piece begins that is being sent
+    std::uint64_t count;   // bytes of that
+    std::uint64_t behind;  // and of what is to follow
+    bool is_last;          // the body ends with the file
 };
 
 // A message is any dict, of objects that may do anything as they are looked at: also send.
@@ -52,22 +56,37 @@ PySendResult wait_for_room(Send* self, PyObject** result) noexcept {
     return end_with_none(result);
 }
 
+// What a client has to take, where nobody else tells that it does, before the next piece is sent.
+constexpr std::uint64_t kFilePiece = std::uint64_t{64} * 1024;
+
 // loop.sendfile(): the kernel copies it to the socket; over TLS it is read here.
 PySendResult send_file(Send* self, std::uint64_t offset, std::uint64_t count,
                        PyObject** result) noexcept {
-    Ref<> transport = Ref<>::borrow(self->exchange->connection->transport);
+    HttpConnection* connection = self->exchange->connection;
+    Ref<> transport = Ref<>::borrow(connection->transport);
     Loop* loop = self->exchange->server->loop;
-    self->count = count;
+    self->offset = offset;
+    self->count = knows_uptake(connection) ? count : std::min(count, kFilePiece);
+    self->behind = count - self->count;
     self->exchange->is_sending_file = true;
-    Ref<> sending = Ref<>::steal(PyObject_CallMethod(object(loop), "sendfile", "OOKK",
-                                                     transport.get(), self->file, offset, count));
+    Ref<> sending = Ref<>::steal(PyObject_CallMethod(
+        object(loop), "sendfile", "OOKK", transport.get(), self->file, offset, self->count));
     return sending ? delegate_to_awaitable(self, sending.get(), result) : fail(result);
 }
 
-// `sent` is how much of it was.
+// `sent` is how much of the piece was.
 PySendResult file_sent(Send* self, PyObject* sent, PyObject** result) noexcept {
+    bool is_whole = PyLong_AsUnsignedLongLong(sent) == self->count;
+    HttpConnection* connection = self->exchange->connection;
+    if (is_whole && self->behind > 0 && connection != nullptr) {
+        connection->given += self->count;
+        self->offset += self->count;
+        self->count = 0;
+        self->exchange->is_sending_file = true;
+        return give_way(self, result);  // others want to be served, and resume() goes on
+    }
     Ref<> file = Ref<>::steal(std::exchange(self->file, nullptr));
-    if (PyLong_AsUnsignedLongLong(sent) != self->count) {
+    if (!is_whole) {
         // What followed would be taken for the rest.
         if (self->exchange->connection != nullptr) abort_connection(self->exchange->connection);
         if (PyErr_Occurred() == nullptr)
@@ -136,8 +155,12 @@ PySendResult resume(Coroutine* self, PyObject* value, PyObject* thrown,
     }
     Ref<> given = Ref<>::steal(value);
     if (as_send(self)->message != nullptr) return act(self, result);
-    if (as_send(self)->file != nullptr) return file_sent(as_send(self), value, result);
+    bool is_piece_due = as_send(self)->file != nullptr && as_send(self)->count == 0;
+    if (as_send(self)->file != nullptr && !is_piece_due)
+        return file_sent(as_send(self), value, result);
     if (!check_client(as_send(self)->exchange)) return fail(result);
+    if (is_piece_due)
+        return send_file(as_send(self), as_send(self)->offset, as_send(self)->behind, result);
     return wait_for_room(as_send(self), result);
 }
 

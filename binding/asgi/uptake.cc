@@ -35,8 +35,7 @@ std::size_t unsent(const HttpConnection* connection) noexcept {
            (socket != nullptr ? stream_of(socket).queued() : 0);
 }
 
-// A number that grows by what the client takes.
-std::uint64_t taken(const HttpConnection* connection) noexcept {
+bool read_acked(const HttpConnection* connection, std::uint64_t& acked) noexcept {
     const SocketTransport* socket = socket_of(connection);
     tcp_info info{};
     socklen_t size = sizeof info;
@@ -44,11 +43,22 @@ std::uint64_t taken(const HttpConnection* connection) noexcept {
     bool is_told = socket != nullptr &&
                    getsockopt(socket->fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
                    size >= kNeeded;
-    // Of a Unix socket the kernel tells no such thing.
-    return is_told ? info.tcpi_bytes_acked : ~static_cast<std::uint64_t>(unsent(connection));
+    acked = info.tcpi_bytes_acked;
+    return is_told;
+}
+
+// A number that grows by what the client takes.
+std::uint64_t taken(const HttpConnection* connection) noexcept {
+    std::uint64_t acked = 0;
+    return read_acked(connection, acked) ? acked : connection->given - unsent(connection);
 }
 
 }  // namespace
+
+bool knows_uptake(const HttpConnection* connection) noexcept {
+    std::uint64_t acked = 0;
+    return read_acked(connection, acked);
+}
 
 bool has_unsent(const HttpConnection* connection) noexcept { return unsent(connection) > 0; }
 

@@ -21,6 +21,10 @@ private:
     std::uint64_t taken_ = 0;  // then
 };
 
+// Whether the kernel tells how much the client has taken: not of a Unix socket. There what the
+// kernel has taken in counts, and a file is given to it in pieces.
+bool knows_uptake(const HttpConnection* connection) noexcept;
+
 // Something is on its way that has not even reached the kernel.
 bool has_unsent(const HttpConnection* connection) noexcept;
 

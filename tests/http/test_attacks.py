@@ -363,20 +363,60 @@ async def test_who_does_not_take_what_it_is_sent(serve, certificate, tmp_path, h
                     await asyncio.sleep(0.05)
 
 
-async def test_who_takes_a_large_piece_slowly_gets_it(serve):
-    """Longer than all deadlines together."""
-    size = 16 << 20
+@pytest.mark.parametrize("how", ["piece", "pieces", "file"])
+@pytest.mark.parametrize("family", ["tcp", "unix"])
+async def test_who_takes_a_response_slowly_gets_it(serve, tmp_path, how, family):
+    """Longer than all deadlines together. Of a Unix socket no kernel tells what has been taken."""
+    size = 8 << 20
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        file.truncate(size)
+
+    async def app(scope, receive, send):
+        await send(start((b"content-length", b"%d" % size)))
+        if how == "file":
+            return await send({"type": "http.response.pathsend", "path": str(path)})
+        count = 64 if how == "pieces" else 1
+        for number in range(count):
+            await send(body(bytes(size // count), number < count - 1))
+
+    options = {"timeout_write": 0.4, "timeout_keep_alive": 0.2}
+    if family == "unix":
+        options["uds"] = str(tmp_path / "socket")
+    async with asyncio.timeout(10), serve(app, **options) as serving:
+        reader, writer = await (
+            asyncio.open_unix_connection(options["uds"])
+            if family == "unix"
+            else asyncio.open_connection("127.0.0.1", serving.port)
+        )
+        writer.write(GET)
+        await reader.readuntil(b"\r\n\r\n")
+        for _ in range(32):
+            await reader.readexactly(size >> 5)
+            await asyncio.sleep(0.05)
+        writer.close()
+
+
+@pytest.mark.parametrize("how", ["pieces", "file"])
+async def test_who_takes_nothing_through_a_unix_socket(serve, tmp_path, how):
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        file.truncate(8 << 20)
 
     async def app(scope, receive, send):
         await send(start())
-        await send(body(bytes(size)))
+        if how == "file":
+            return await send({"type": "http.response.pathsend", "path": str(path)})
+        for _ in range(64):
+            await send(body(bytes(1 << 20), True))
 
-    options = {"timeout_write": 0.5, "timeout_keep_alive": 0.2}
-    async with serve(app, **options) as serving:
-        reader, writer = await asyncio.open_connection("127.0.0.1", serving.port)
+    options = {"timeout_write": 0.3, "uds": str(tmp_path / "socket"), "log_level": "critical"}
+    async with asyncio.timeout(4), serve(app, **options) as serving:
+        _, writer = await asyncio.open_unix_connection(options["uds"])
+        writer.transport.pause_reading()
         writer.write(GET)
-        await reader.readuntil(b"\r\n\r\n")
-        for _ in range(size >> 19):
-            await reader.readexactly(1 << 19)
-            await asyncio.sleep(0.06)
-        writer.close()
+        while not serving.server.connections:
+            await asyncio.sleep(0.01)
+        while serving.server.connections:
+            await asyncio.sleep(0.01)
+        writer.transport.abort()

@@ -80,7 +80,7 @@ class Sending:
 @pytest.mark.parametrize("place", HTTP_PLACES)
 async def test_a_response_is_not_split(serve, place, end):
     app = Sending(HTTP_PLACES[place](b"b" + end + b"evil: 1"))
-    async with asyncio.timeout(3), serve(app, log_level="critical") as serving:
+    async with asyncio.timeout(20), serve(app, log_level="critical") as serving:
         async with serving.client() as client:
             await client.send(GET)
             try:
@@ -95,7 +95,7 @@ async def test_a_response_is_not_split(serve, place, end):
 @pytest.mark.parametrize("place", WEBSOCKET_PLACES)
 async def test_the_answer_to_an_upgrade_is_not_split(place, end):
     app = Sending([WEBSOCKET_PLACES[place](b"b" + end + b"evil: 1")])
-    async with asyncio.timeout(3), serving_websockets(app, log_level="critical") as serving:
+    async with asyncio.timeout(20), serving_websockets(app, log_level="critical") as serving:
         async with serving.client() as client:
             await client.send(upgrade(protocol="b"))
             got = await client.reader.read()
@@ -113,7 +113,7 @@ async def test_trailers_that_are_refused_may_be_others(serve):
             await send(trailers | {"headers": [(b"c", b"d"), (b"a", b"\n")]})
         await send(trailers)
 
-    async with asyncio.timeout(3), serve(app) as serving, serving.client() as client:
+    async with asyncio.timeout(20), serve(app) as serving, serving.client() as client:
         for _ in range(2):
             await client.send(GET)
             _, fields, content = await client.response()
@@ -146,7 +146,7 @@ async def test_nobody_forges_a_line_of_a_log(caplog, app, kind):
         await app(scope, receive, send)
 
     caplog.set_level(logging.INFO, "penstock")
-    async with asyncio.timeout(3), serving_websockets(accepts, access_log=True) as serving:
+    async with asyncio.timeout(20), serving_websockets(accepts, access_log=True) as serving:
         async with serving.client() as client:
             get = f"GET {TARGET} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode()
             await client.send(upgrade(TARGET) if kind == "websocket" else get)
@@ -164,7 +164,7 @@ async def test_nobody_forges_a_line_of_a_log(caplog, app, kind):
 
 async def test_an_upgrade_that_is_not_served_changes_nothing(serve):
     """h2c: the connection stays one of HTTP/1.1, whose next request is read."""
-    async with asyncio.timeout(3), serve(hello) as serving, serving.client() as client:
+    async with asyncio.timeout(20), serve(hello) as serving, serving.client() as client:
         lines = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n"
         await client.send(GET[:-2] + lines + b"\r\n" + GET)
         for _ in range(2):
@@ -183,7 +183,7 @@ async def test_what_follows_a_connect_is_no_request(serve, status):
         await send({"type": "http.response.start", "status": status, "headers": []})
         await send(body())
 
-    async with asyncio.timeout(3), serve(app) as serving, serving.client() as client:
+    async with asyncio.timeout(20), serve(app) as serving, serving.client() as client:
         await client.send(b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n" + GET)
         got, fields, _ = await client.response()
         assert (got, fields["connection"]) == (status, "close")

@@ -48,7 +48,7 @@ class Connected:
     async def writes(self, request, end):
         """Those up to the first that ends so."""
         self.protocol.data_received(request)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(20):
             while not self.transport.writes or not self.transport.writes[-1].endswith(end):
                 await asyncio.sleep(0)
         return self.transport.writes

@@ -73,10 +73,10 @@ class Uptake:
         """Something has waited for the client at the last look."""
         return self._since is not None
 
-    def check(self, transport: Any, config: Config, now: float) -> bool:
+    def check(self, transport: Any, given: int, config: Config, now: float) -> bool:
         """False for a client that takes less than --body-rate for --timeout-write."""
         queued = transport.get_write_buffer_size()
-        taken, unsent = _sent(transport, queued)
+        taken, unsent = _sent(transport, given - queued)
         if not config.timeout_write or not (queued or unsent):
             self._since = None
             return True
@@ -88,16 +88,19 @@ class Uptake:
         return not is_late
 
 
-def _sent(transport: Any, queued: int) -> tuple[int, int]:
-    """A number that grows by what the client takes, and what waits for it in the kernel."""
+def _sent(transport: Any, given: int) -> tuple[int, int]:
+    """A number that grows by what the client takes, and what waits for it in the kernel.
+
+    Of a Unix socket the kernel tells no such thing: what it has taken in counts.
+    """
     try:
         info = transport.get_extra_info("socket").getsockopt(
             socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE
         )
-    except OSError:  # a Unix socket, of which the kernel tells no such thing
-        info = b""
+    except OSError:
+        return given, 0
     if len(info) < _INFO_SIZE:
-        return -queued, 0
+        return given, 0
     return (
         struct.unpack_from("=Q", info, _ACKED_AT)[0],
         struct.unpack_from("=I", info, _UNSENT_AT)[0],
@@ -172,6 +175,7 @@ class Connection(web.RequestHandler):
         """There is a request."""
         self.request, self.body = request, body
         self.pace = Pace(self.now())
+        self.uptake = Uptake()  # what has been given to send is counted for each request
         self.head_since = None
 
     def _end(self) -> None:
@@ -219,7 +223,8 @@ class Connection(web.RequestHandler):
             return
         config = self.owner.config
         looks = self.request is not None or self.uptake.is_due or self.line.get_write_buffer_size()
-        if looks and not self.uptake.check(self.line, config, now):
+        given = self.request.writer.output_size if self.request is not None else 0
+        if looks and not self.uptake.check(self.line, given, config, now):
             self.line.abort()
         elif self.refused is not None:
             if now - self.refused > config.timeout_linger:
