@@ -8,6 +8,7 @@ import logging
 import logging.config
 import sys
 import tomllib
+import traceback
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,9 @@ def configure(config: Config) -> None:
             logger.handlers[:] = [handler]
             logger.propagate = False
     logging.getLogger("penstock").setLevel(level)
+    # From 3.15 on traceback imports its parts when it first needs them: too late to tell that
+    # descriptors have run out.
+    traceback.format_exception(ValueError())
 
 
 def _configure_by(path: str | dict[str, Any]) -> None:
