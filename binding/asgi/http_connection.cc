@@ -105,15 +105,18 @@ int HttpLink::on_eof() noexcept {
     Ref<HttpConnection> connection = Ref<HttpConnection>::borrow(this->connection());
     HttpConnection* self = connection.get();
     self->is_half_closed = true;
-    if (is_closing(self) || self->is_tls) return 0;
+    if (is_closing(self)) return 0;
     if (Exchange* exchange = self->exchange; exchange != nullptr) {
-        // It may have shut down one direction only, and wait for the response; or it is gone.
-        bool can_answer = exchange->is_body_complete && exchange->websocket == nullptr;
+        // It may have shut down one direction only, and wait for the response; or it is gone. What
+        // it has sent may still have to be looked at, and pump() then tells whether a body lacks
+        // its end. TLS ends here in both directions.
+        bool can_answer = (must_wait(self) || self->is_departing) &&
+                          exchange->websocket == nullptr && !self->is_tls;
         if (!can_answer) lose_client(exchange);
         wake_waiting(exchange);
         return can_answer ? 1 : 0;
     }
-    return self->is_departing ? 1 : 0;  // the rest of a pipeline is due
+    return self->is_departing && !self->is_tls ? 1 : 0;  // the rest of a pipeline is due
 }
 
 bool HttpLink::on_pause_writing() noexcept {

@@ -249,6 +249,36 @@ async def test_a_half_closed_pipeline(serve, sleeps, rest):
         assert await client.ended() == b""
 
 
+@pytest.mark.parametrize("rest", [0, 1, 70_000])
+async def test_half_closed_while_a_body_waits_to_be_looked_at(serve, rest):
+    """Of a long body a part is looked at, and then the end comes: the rest is not lost."""
+    content = bytes(range(256)) * 300
+    loop = asyncio.get_running_loop()
+
+    async def app(scope, receive, send):
+        whole = b""
+        while len(whole) < len(content) + rest:
+            await asyncio.sleep(0.01)  # all has come that is read
+            # A turn that takes long is cut: what has come meanwhile is told before what is due.
+            loop.call_soon(time.sleep, 0.02)
+            for _ in range(1000):
+                loop.call_soon(int)
+            message = await receive()
+            assert message["type"] == "http.request"
+            whole += message["body"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": whole})
+
+    async with asyncio.timeout(10), serve(app) as serving, serving.client() as client:
+        head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        pieces = [content, content[:rest]] if rest else [content]
+        chunks = b"".join(b"%X\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+        client.writer.write(head + chunks + b"0\r\n\r\n")
+        client.writer.write_eof()
+        assert (await client.response())[2] == content + content[:rest]
+        assert await client.ended() == b""
+
+
 @pytest.mark.parametrize(
     "rest", [b"Content-Length: 5\r\n\r\nab", b"Transfer-Encoding: chunked\r\n\r\n5"]
 )
@@ -284,6 +314,28 @@ async def test_closed_in_the_midst_of_a_body(serve):
             await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
             client.writer.write_eof()
             assert await got == {"type": "http.disconnect"}
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_closed_over_tls_in_the_midst_of_a_body(serve, secured, caplog, turns):
+    """Who asks before the connection is lost hears of it, and need not answer any more."""
+    got = asyncio.get_running_loop().create_future()
+    options, context = secured
+
+    async def app(scope, receive, send):
+        while (message := await receive())["type"] == "http.request":
+            assert message["more_body"]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        got.set_result(message)
+
+    async with serve(app, **options) as serving:
+        async with serving.client(tls=context) as client:
+            client.writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
+            client.writer.close()
+        async with asyncio.timeout(20):
+            assert await got == {"type": "http.disconnect"}
+    assert not caplog.records
 
 
 # ---- who takes too much ----------------------------------------------------------------------

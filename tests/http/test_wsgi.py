@@ -4,6 +4,7 @@ import contextvars
 import io
 import logging
 import socket
+import struct
 import sys
 import threading
 from wsgiref.validate import validator
@@ -177,7 +178,9 @@ class TestBody:
             slow.sendall(b"56789")
             assert slow.recv(1000).startswith(b"HTTP/1.1 200")
 
-    def test_a_client_that_goes_is_told_of_by_an_error(self):
+    @pytest.mark.parametrize("how", ["ends", "resets", "shuts its half"])
+    def test_a_client_that_goes_is_told_of_by_an_error(self, how, caplog):
+        """Which is no error of the application's that lets it out."""
         errors = []
         ended = threading.Event()
 
@@ -192,9 +195,15 @@ class TestBody:
 
         with served(app) as server:
             with server.connect() as sock:
+                if how == "resets":
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 sock.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n01234")
+                if how == "shuts its half":
+                    sock.shutdown(socket.SHUT_WR)
+                    assert ended.wait(20)
             assert ended.wait(20)
         assert isinstance(errors[0], ConnectionResetError)
+        assert not caplog.records
 
     def test_100_continue_comes_when_it_is_read(self):
         def app(environ, start_response):
