@@ -59,9 +59,20 @@ PySendResult wait_for_room(Send* self, PyObject** result) noexcept {
 // What a client has to take, where nobody else tells that it does, before the next piece is sent.
 constexpr std::uint64_t kFilePiece = std::uint64_t{64} * 1024;
 
+// A transport that has failed, as it was given the head, tells of it only in the next turn; until
+// then to send a file would be the application's fault.
+bool check_transport(Exchange* exchange) noexcept {
+    Ref<> transport = Ref<>::borrow(exchange->connection->transport);
+    Ref<> told = Ref<>::steal(PyObject_CallMethod(transport.get(), "is_closing", nullptr));
+    int is_closing = told ? PyObject_IsTrue(told.get()) : -1;
+    if (is_closing > 0) lose_client(exchange);
+    return is_closing >= 0 && check_client(exchange);
+}
+
 // loop.sendfile(): the kernel copies it to the socket; over TLS it is read here.
 PySendResult send_file(Send* self, std::uint64_t offset, std::uint64_t count,
                        PyObject** result) noexcept {
+    if (!check_transport(self->exchange)) return fail(result);
     HttpConnection* connection = self->exchange->connection;
     Ref<> transport = Ref<>::borrow(connection->transport);
     Loop* loop = self->exchange->server->loop;

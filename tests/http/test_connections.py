@@ -1,6 +1,8 @@
 """Keep-alive, pipelining, refusals, and how connections end."""
 
 import asyncio
+import socket
+import struct
 import time
 
 import pytest
@@ -335,6 +337,30 @@ async def test_closed_over_tls_in_the_midst_of_a_body(serve, secured, caplog, tu
             client.writer.close()
         async with asyncio.timeout(20):
             assert await got == {"type": "http.disconnect"}
+    assert not caplog.records
+
+
+async def test_reset_before_a_file_is_sent(serve, tmp_path, caplog):
+    """The head finds it out, and the application is told as by any other message."""
+    got = asyncio.get_running_loop().create_future()
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1000))
+
+    async def app(scope, receive, send):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        try:
+            await send({"type": "http.response.pathsend", "path": str(path)})
+        except OSError as error:
+            got.set_result(error)
+            raise
+
+    async with serve(app) as serving:
+        sock = socket.create_connection(("127.0.0.1", serving.port))
+        sock.send(GET)
+        async with asyncio.timeout(5):
+            assert isinstance(await got, ConnectionResetError)
     assert not caplog.records
 
 

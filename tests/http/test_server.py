@@ -1,6 +1,7 @@
 """The server as a whole: its options, the command, lifespan, TLS, sockets and files."""
 
 import asyncio
+import gc
 import os
 import re
 import signal
@@ -416,6 +417,65 @@ async def test_zerocopysend(serve, tmp_path):
         for _ in range(2):
             await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             assert (await client.response())[2] == b"234-89"
+
+
+def descriptors_of(path):
+    found = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+    return [each for each in found if os.path.realpath(each) == os.path.realpath(path)]
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+@pytest.mark.parametrize("kind", ["path", "descriptor"])
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_a_file_that_the_server_opens_is_closed_by_it(
+    serve, tmp_path, recwarn, kind, method, leaves
+):
+    """Once it is sent, or the client has gone: garbage has no ResourceWarning to give."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(8 << 20))
+    ended = asyncio.Event()
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        try:
+            with path.open("rb") as file:
+                await send(
+                    {"type": "http.response.pathsend", "path": str(path)}
+                    if kind == "path"
+                    else {"type": "http.response.zerocopysend", "file": file.fileno()}
+                )
+        finally:
+            ended.set()
+
+    async with asyncio.timeout(20), serve(app) as serving:
+        async with serving.client() as client:
+            await client.send(method + b" / HTTP/1.1\r\nHost: a\r\n\r\n")
+            if leaves:
+                await client.reader.readexactly(10)
+                client.writer.transport.abort()
+            else:
+                await client.response(head=method == b"HEAD")
+        await ended.wait()
+    gc.collect()
+    assert not descriptors_of(path)
+    assert not [each for each in recwarn if each.category is ResourceWarning]
+
+
+async def test_the_descriptor_of_a_folder(serve, tmp_path, caplog):
+    """It is refused, and no copy of it is left."""
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        folder = os.open(tmp_path, os.O_RDONLY)
+        try:
+            await send({"type": "http.response.zerocopysend", "file": folder})
+        finally:
+            os.close(folder)
+
+    async with serve(app) as serving:
+        assert (await serving.get())[0] == 500
+    assert "no regular file" in caplog.text
+    assert not descriptors_of(tmp_path)
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/dev/null", str(Path("/"))])
