@@ -25,7 +25,9 @@ class Message:
     version: bytes
     fields: list[tuple[bytes, bytes]]
     body: bytes = b""
+    trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
     keeps_alive: bool = True
+    upgrades: bool = False  # it asks for another protocol, or is a CONNECT
 
 
 @dataclass
@@ -41,13 +43,21 @@ def by_penstock(data: bytes, limits: dict[str, int] | None = None) -> Reading:
         if kind == "head":
             method, target, minor, fields, _, _, keeps_alive, _, upgrade = values
             fields = [(name.lower(), value) for name, value in fields]
-            message = Message(method, target, b"1.%d" % minor, fields, keeps_alive=keeps_alive)
-            is_last = not keeps_alive or upgrade or method == b"CONNECT"
+            message = Message(
+                method,
+                target,
+                b"1.%d" % minor,
+                fields,
+                keeps_alive=keeps_alive,
+                upgrades=upgrade != b"" or method == b"CONNECT",
+            )
         elif kind == "data":
             message.body += values[0]
+        elif kind == "trailers":
+            message.trailers = [(name.lower(), value) for name, value in values[0]]
         elif kind == "end":
             reading.messages.append(message)
-            if is_last:
+            if not message.keeps_alive or message.upgrades:
                 reading.ending = Ending.CLOSED
                 break
         elif kind == "refused":
@@ -65,28 +75,24 @@ def by_h11(data: bytes) -> Reading:
             event = connection.next_event()
             if event is h11.NEED_DATA:
                 break
-            if event is h11.PAUSED:
-                # What was asked is answered, so that it reads on.
-                if connection.their_state is h11.MIGHT_SWITCH_PROTOCOL:
-                    reading.ending = Ending.CLOSED
-                    break
-                if connection.our_state is h11.SEND_RESPONSE:
-                    connection.send(
-                        h11.Response(status_code=200, headers=[("content-length", "0")])
-                    )
-                    connection.send(h11.EndOfMessage())
-                if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
-                    reading.ending = Ending.CLOSED
-                    break
-                connection.start_next_cycle()
-            elif isinstance(event, h11.Request):
+            if isinstance(event, h11.Request):
                 message = Message(
                     event.method, event.target, event.http_version, list(event.headers)
                 )
             elif isinstance(event, h11.Data):
                 message.body += bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):
+                message.trailers = list(event.headers)
+                message.upgrades = connection.their_state is h11.MIGHT_SWITCH_PROTOCOL
+                # It is told no, and then reads on: a 2xx would be a tunnel to a CONNECT.
+                connection.send(h11.Response(status_code=400, headers=[("content-length", "0")]))
+                connection.send(h11.EndOfMessage())
+                message.keeps_alive = connection.their_state is h11.DONE
                 reading.messages.append(message)
+                if not message.keeps_alive:
+                    reading.ending = Ending.CLOSED
+                    break
+                connection.start_next_cycle()
     except h11.RemoteProtocolError as error:
         reading.ending, reading.why = Ending.REFUSED, str(error)
     return reading
@@ -106,14 +112,15 @@ class _Llhttp:
         self.message.target += target
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.has_head:  # else it is a trailer
-            self.message.fields.append((name.lower(), value.rstrip(b" \t")))
+        fields = self.message.trailers if self.has_head else self.message.fields
+        fields.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         self.has_head = True
         self.message.method = self.parser.get_method()
         self.message.version = self.parser.get_http_version().encode()
         self.message.keeps_alive = self.parser.should_keep_alive()
+        self.message.upgrades = self.parser.should_upgrade()
 
     def on_body(self, data: bytes) -> None:
         self.message.body += data
@@ -122,7 +129,7 @@ class _Llhttp:
         if self.is_over:
             return
         self.reading.messages.append(self.message)
-        self.is_over = not self.message.keeps_alive or self.parser.should_upgrade()
+        self.is_over = not self.message.keeps_alive or self.message.upgrades
 
 
 def by_llhttp(data: bytes) -> Reading:

@@ -2,12 +2,14 @@
 
 Two parsers that differ in where a message ends let one smuggle a request past the other. So
 whatever penstock accepts the others must have accepted too, and understood the same, unless they
-refuse it for one of the causes below, each with a reason why penstock does not. What penstock
-refuses they may accept: it is meant to be stricter.
+refuse it for one of the causes below, each with a reason why penstock does not; the same of what
+becomes of the connection. What penstock refuses they may accept: it is meant to be stricter.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -37,6 +39,48 @@ LLHTTP_REFUSES = {
         OWN_METHODS,
     ),
 }
+
+
+class Cause(NamedTuple):
+    applies: Callable[[Message], bool]  # to what both have accepted
+    example: bytes
+    why: str
+
+
+def options(message: Message) -> set[bytes]:
+    """What stands in its Connection."""
+    values = [value for name, value in message.fields if name == b"connection"]
+    return {option.strip().lower() for value in values for option in value.split(b",")}
+
+
+def is_1_0(message: Message) -> bool:
+    return message.version == b"1.0"
+
+
+IN_1_0 = "RFC 9110, 7.8: of 1.0 an Upgrade is to be ignored"
+# Whether the connection is kept for another request, or upgraded, where others read that otherwise.
+DIFFERS = {
+    ("h11", "keeps_alive"): Cause(
+        lambda message: is_1_0(message) and b"keep-alive" in options(message),
+        b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+        "RFC 9112, 9.3: 1.0 has it too, where it is asked for",
+    ),
+    ("h11", "upgrades"): Cause(
+        lambda message: is_1_0(message) or b"upgrade" not in options(message),
+        b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: b\r\n\r\n",
+        f"RFC 9110, 7.8: it holds where Connection names it, too. {IN_1_0}",
+    ),
+    ("llhttp", "keeps_alive"): Cause(
+        lambda message: is_1_0(message) and options(message) >= {b"keep-alive", b"close"},
+        b"GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n",
+        "RFC 9112, 9.3: close comes first",
+    ),
+    ("llhttp", "upgrades"): Cause(
+        is_1_0,
+        b"GET / HTTP/1.0\r\nConnection: upgrade, keep-alive\r\nUpgrade: b\r\n\r\n",
+        IN_1_0,
+    ),
+}
 FOREIGN = {"h11": (by_h11, H11_REFUSES), "llhttp": (by_llhttp, LLHTTP_REFUSES)}
 REFUSED = [(name, why) for name, (_, refuses) in FOREIGN.items() for why in refuses]
 
@@ -49,20 +93,37 @@ def compare(data: bytes, name: str) -> None:
             assert theirs.ending is Ending.REFUSED, (data, message, theirs)
             assert theirs.why in refuses, (data, message, theirs)
             return  # where it would go on from nobody can say
-        assert agree(message, theirs.messages[i]), (data, message, theirs.messages[i])
+        other = theirs.messages[i]
+        assert agree(message, other), (data, message, other)
+        differences = differing(message, other)
+        assert differences <= allowed(message, name), (data, message, other)
+        if differences:
+            return  # for one of them the connection ends here
     if ours.ending is Ending.WAITING:
         # Neither may take for a message what the other takes for a part of one.
         assert len(theirs.messages) == len(ours.messages), (data, ours, theirs)
 
 
 def agree(ours: Message, theirs: Message) -> bool:
-    return (ours.method, ours.target, ours.version, ours.fields, ours.body) == (
+    return (ours.method, ours.target, ours.version, ours.fields, ours.body, ours.trailers) == (
         theirs.method,
         theirs.target,
         theirs.version,
         theirs.fields,
         theirs.body,
+        theirs.trailers,
     )
+
+
+def differing(ours: Message, theirs: Message) -> set[str]:
+    """What is another in what becomes of the connection."""
+    return {
+        what for what in ("keeps_alive", "upgrades") if getattr(ours, what) != getattr(theirs, what)
+    }
+
+
+def allowed(message: Message, name: str) -> set[str]:
+    return {what for (by, what), cause in DIFFERS.items() if by == name and cause.applies(message)}
 
 
 # ---- requests -----------------------------------------------------------------------------------
@@ -119,6 +180,10 @@ FRAME = st.sampled_from(
         b"Content-Length: 5\r\n",
         b"Transfer-Encoding: chunked\r\n",
         b"Connection: close\r\n",
+        b"Connection: keep-alive\r\n",
+        b"Connection: keep-alive, close\r\n",
+        b"Connection: upgrade, keep-alive\r\nUpgrade: b\r\n",
+        b"Upgrade: b\r\n",
     ]
 )
 CHUNK = mostly(
@@ -182,6 +247,14 @@ def test_each_cause_is_still_one(name: str, why: str) -> None:
     data, _ = refuses[why]
     assert len(by_penstock(data).messages) == 1
     assert read(data).why == why
+
+
+@pytest.mark.parametrize(("name", "what"), DIFFERS)
+def test_each_difference_is_still_one(name: str, what: str) -> None:
+    data = DIFFERS[name, what].example
+    [ours], [theirs] = by_penstock(data).messages, FOREIGN[name][0](data).messages
+    assert differing(ours, theirs) == {what}
+    assert what in allowed(ours, name)
 
 
 @pytest.mark.parametrize("seed", SEEDS, ids=lambda path: path.name)
