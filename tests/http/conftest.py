@@ -122,11 +122,10 @@ async def serving(app, kind=Serving, **options):
     server = penstock.Server(app, **options)
     started = asyncio.get_running_loop().create_future()
     task = asyncio.ensure_future(server.serve(started=started))
-    await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
-    if task.done():
-        await task
     try:
-        yield kind(server)
+        await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            yield kind(server)
     finally:
         server.stop()
         await task

@@ -1,6 +1,7 @@
 """Mixed work for a long time, after which nothing may have grown.
 
-python -m tests.soak [--seconds N] [--seed S] [--only KIND,…] [--loop asyncio] [--record]
+python -m tests.soak [loop|http] [--seconds N] [--seed S] [--only KIND,…] [--loop asyncio]
+    [--record]
 """
 
 import argparse
@@ -12,18 +13,9 @@ import penstock
 from tests.soak import note
 from tests.soak.figures import Figures
 from tests.soak.soak import Failure, Soak
-from tests.soak.work import KINDS
+from tests.soak.work import LOOPS, SUBJECTS
 
-SECONDS = 3600
 SEED = 1
-
-
-def kinds(text: str) -> list[str]:
-    names = text.split(",")
-    for name in names:
-        if name not in KINDS:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(KINDS)}")
-    return names
 
 
 def show(seconds: float, figures: Figures) -> None:
@@ -40,22 +32,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, usage=argparse.SUPPRESS, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=SECONDS, help=f"{SECONDS}")
+    parser.add_argument("subject", nargs="?", choices=SUBJECTS, default="loop", help="loop")
+    lengths = ", ".join(f"{subject.seconds} of {name}" for name, subject in SUBJECTS.items())
+    parser.add_argument("--seconds", type=float, help=lengths)
     parser.add_argument("--seed", type=int, default=SEED, help="what is chosen depends on it alone")
-    parser.add_argument("--only", type=kinds, metavar="KIND,…", help="of the kinds of work")
-    parser.add_argument("--loop", choices=("asyncio", "penstock"), default="penstock")
+    parser.add_argument("--only", metavar="KIND,…", help="of the kinds of work")
+    parser.add_argument("--loop", choices=LOOPS, default="penstock")
     parser.add_argument("--record", action="store_true", help=f"write the figures into {note.NAME}")
     options = parser.parse_args()
     if options.record and (options.only or options.loop != "penstock"):
         parser.error("--record needs every kind of work, on penstock")
+    subject = SUBJECTS[options.subject]
+    if options.loop not in subject.loops:
+        parser.error(f"{options.subject} needs the loop of {', '.join(subject.loops)}")
+    only = options.only.split(",") if options.only else None
+    for name in only or ():
+        if name not in subject.kinds:
+            parser.error(f"{name!r} is none of {', '.join(subject.kinds)}")
+    seconds = options.seconds or subject.seconds
 
     factory = asyncio.new_event_loop
     if options.loop == "penstock":
         penstock.install()
         factory = penstock.new_event_loop
-    soak = Soak(options.seed, options.seconds, options.only)
+    soak = Soak(options.seed, seconds, only, options.subject)
     soak.show = show
-    print(f"seed {options.seed}, {options.seconds:g} s", flush=True)
+    print(f"seed {options.seed}, {seconds:g} s", flush=True)
     failure = None
     with asyncio.Runner(loop_factory=factory) as runner:
         try:
@@ -67,6 +69,8 @@ def main() -> None:
     if failure is not None:
         print(f"soak: seed {options.seed}: {failure}", file=sys.stderr)
         sys.exit(1)
+    if soak.summary:
+        print(soak.summary)
     print(f"nothing has grown in {soak.jobs:,} jobs")
     if options.record:
         note.record(soak)

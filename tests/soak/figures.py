@@ -53,6 +53,7 @@ def our_objects() -> Counter[str]:
         for thing in gc.get_objects()
         if type(thing).__module__.partition(".")[0] == "penstock"
         and not (isinstance(thing, asyncio.Handle | asyncio.Future) and thing.cancelled())
+        and not (type(thing).__name__ == "Sleep" and thing.done())
     )
 
 

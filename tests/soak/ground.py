@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import random
 import signal
 import socket
@@ -24,7 +25,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 def reset(writer: asyncio.StreamWriter) -> None:
     """The peer finds the connection reset, not ended."""
     sock = writer.get_extra_info("socket")
-    if sock.family != socket.AF_UNIX:
+    if sock is not None and sock.family != socket.AF_UNIX:  # None: the peer was first
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
@@ -52,18 +53,13 @@ class Ground:
         self.second_signal = asyncio.Lock()  # whose handler is
 
     async def prepare(self) -> None:
-        folder = Path(
-            self.props.enter_context(tempfile.TemporaryDirectory(prefix="penstock-soak-"))
-        )
-        self.folder = folder
-        self.file = folder / "file"
-        self.file.write_bytes(self.data)
+        self._prepare_folder()
         self._prepare_tls()
         self._prepare_executor()
         self._prepare_signals()
         plain = await asyncio.start_server(self.converse, "127.0.0.1", 0)
         secret = await asyncio.start_server(self.converse, "127.0.0.1", 0, ssl=self.server_tls)
-        self.path = str(folder / "socket")
+        self.path = str(self.folder / "socket")
         local = await asyncio.start_unix_server(self.converse, self.path)
         for server in (plain, secret, local):
             self.props.callback(server.close)
@@ -75,6 +71,12 @@ class Ground:
         # Nobody listens there: the port is taken, and never another's.
         self.closed = self.props.enter_context(socket.socket())
         self.closed.bind(("127.0.0.1", 0))
+
+    def _prepare_folder(self) -> None:
+        made = tempfile.TemporaryDirectory(prefix="penstock-soak-")
+        self.folder = Path(self.props.enter_context(made))
+        self.file = self.folder / "file"
+        self.file.write_bytes(self.data)
 
     def _prepare_tls(self) -> None:
         self.client_tls, self.server_tls = contexts()
@@ -94,6 +96,14 @@ class Ground:
 
         self.loop.add_signal_handler(signal.SIGUSR1, tell)
         self.props.callback(self.loop.remove_signal_handler, signal.SIGUSR1)
+
+    def is_expected(self, record: logging.LogRecord) -> bool:
+        """Whether an error that is logged is what a job has wanted."""
+        return False
+
+    def summary(self) -> str:
+        """What of the figures is this ground's alone; nothing, where there is none."""
+        return ""
 
     # ---- the servers' side ------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The figures of docs/design/007-soak.md, between its markers."""
+"""The figures of docs/design/007-soak.md, each subject's between markers of its own."""
 
 import datetime
 import os
@@ -12,7 +12,10 @@ from tests.soak.soak import Soak
 
 NAME = "docs/design/007-soak.md"
 NOTE = Path(__file__).parents[2] / NAME
-MARKERS = ("<!-- figures -->\n", "<!-- /figures -->\n")
+MARKERS = {
+    "loop": ("<!-- figures -->\n", "<!-- /figures -->\n"),
+    "http": ("<!-- figures of http -->\n", "<!-- /figures of http -->\n"),
+}
 
 
 def counted(soak: Soak) -> list[list[str]]:
@@ -61,6 +64,7 @@ def section(soak: Soak) -> str:
             "",
             *(f"| {' | '.join(cells)} |" for cells in rows),
             "",
+            *([textwrap.fill(soak.summary, 100), ""] if soak.summary else []),
             textwrap.fill(f"Not cancelled: {kinds}.", 100),
             "",
         ]
@@ -68,8 +72,9 @@ def section(soak: Soak) -> str:
 
 
 def record(soak: Soak) -> None:
-    before, begin, rest = NOTE.read_text().partition(MARKERS[0])
-    _, end, after = rest.partition(MARKERS[1])
+    markers = MARKERS[soak.subject]
+    before, begin, rest = NOTE.read_text().partition(markers[0])
+    _, end, after = rest.partition(markers[1])
     if not end:
-        sys.exit(f"{NAME} has no place for the figures: {' '.join(MARKERS)}")
+        sys.exit(f"{NAME} has no place for the figures: {' '.join(markers)}")
     NOTE.write_text(f"{before}{begin}{section(soak)}{end}{after}")

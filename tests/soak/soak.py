@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.soak.figures import Figures, grown
 from tests.soak.ground import LOST, Ground
-from tests.soak.work import KINDS
+from tests.soak.work import SUBJECTS
 
 AT_ONCE = 16
 CANCELLED = 0.25  # of the jobs
@@ -25,6 +25,7 @@ PERIOD = 60.0  # seconds between two censuses, at most
 CENSUSES = 15  # at least, however short the run
 WARM_UP = 0.2  # of the run, whose figures say nothing of a trend
 PATIENCE = 30.0  # seconds that a job may take, or what is left behind to end
+LOGGERS = ("asyncio", "penstock", "websockets")  # whose errors are failures
 
 
 class Failure(Exception):
@@ -45,17 +46,23 @@ def where(error: BaseException) -> str:
 
 
 class Soak:
-    def __init__(self, seed: int, seconds: float, only: list[str] | None = None) -> None:
+    def __init__(
+        self, seed: int, seconds: float, only: list[str] | None = None, subject: str = "loop"
+    ) -> None:
         self.seed = seed
         self.seconds = seconds
-        self.kinds = only or list(KINDS)
+        self.subject = subject
+        self._all_kinds = SUBJECTS[subject].kinds
+        self.kinds = only or list(self._all_kinds)
         self.rng = random.Random(seed)
         self.done: Counter[str] = Counter()
         self.cancelled: Counter[str] = Counter()
         self.first: Figures
         self.last: Figures
         self.history: list[Figures] = []
+        self.summary = ""
         self.unexpected: list[str] = []
+        self._is_expected: Callable[[logging.LogRecord], bool] = lambda _: False
         self.show: Callable[[float, Figures], None] = lambda *_: None
 
     @property
@@ -67,7 +74,8 @@ class Soak:
         loop.set_exception_handler(self._on_report)
         with self._nothing_unexpected():
             async with contextlib.AsyncExitStack() as props:
-                ground = Ground(props)
+                ground = SUBJECTS[self.subject].ground(props)
+                self._is_expected = ground.is_expected
                 await ground.prepare()
                 await asyncio.sleep(0)
                 self.first = Figures.take(loop, 0)
@@ -75,6 +83,7 @@ class Soak:
                     await self._job(ground, name, f"{self.seed}/{name}", is_cut=False)
                 await self._settle(ground)
                 await self._soak(ground)
+                self.summary = ground.summary()
         self._check()
 
     async def _soak(self, ground: Ground) -> None:
@@ -92,7 +101,7 @@ class Soak:
 
     async def _work(self, ground: Ground, number: int, until: float) -> int:
         running: set[asyncio.Task[None]] = set()
-        weights = [KINDS[name].weight for name in self.kinds]
+        weights = [self._all_kinds[name].weight for name in self.kinds]
         while time.monotonic() < until:
             while len(running) < AT_ONCE:
                 [name] = self.rng.choices(self.kinds, weights)
@@ -109,7 +118,7 @@ class Soak:
     async def _job(self, ground: Ground, name: str, seed: str, is_cut: bool = True) -> None:
         """One job, whose choices depend on nothing but its seed."""
         rng = random.Random(seed)
-        kind = KINDS[name]
+        kind = self._all_kinds[name]
         is_cut = is_cut and rng.random() < CANCELLED
         turns, pause = rng.randint(0, 20), rng.choice((0, 0, rng.random() / 200))
         task = asyncio.create_task(kind.work(ground, rng), name=name)
@@ -175,17 +184,24 @@ class Soak:
 
         class Log(logging.Handler):
             def emit(log, record: logging.LogRecord) -> None:
-                self.unexpected.append(f"logged: {record.getMessage()}")
+                if not self._is_expected(record):
+                    error = record.exc_info and record.exc_info[1]
+                    told = (
+                        f"{record.getMessage()}: {where(error)}" if error else record.getMessage()
+                    )
+                    self.unexpected.append(f"logged: {told}")
 
         before = sys.unraisablehook, threading.excepthook
         sys.unraisablehook, threading.excepthook = unraisable, thread_ended
         log = Log(logging.ERROR)
-        logging.getLogger("asyncio").addHandler(log)
+        for name in LOGGERS:
+            logging.getLogger(name).addHandler(log)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("always")
                 warnings.showwarning = warned
                 yield
         finally:
-            logging.getLogger("asyncio").removeHandler(log)
+            for name in LOGGERS:
+                logging.getLogger(name).removeHandler(log)
             sys.unraisablehook, threading.excepthook = before

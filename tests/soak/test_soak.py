@@ -175,10 +175,15 @@ def test_figures_are_put_between_the_markers(monkeypatch, tmp_path):
         done = Soak(1, 1, ["timers"])
         runner.run(done.run())
     path = tmp_path / "note.md"
-    path.write_text("# Note\n\n<!-- figures -->\nold\n<!-- /figures -->\nend\n")
+    of_http = "<!-- figures of http -->\nof http\n<!-- /figures of http -->\n"
+    path.write_text(f"# Note\n\n<!-- figures -->\nold\n<!-- /figures -->\n{of_http}end\n")
     monkeypatch.setattr(note, "NOTE", path)
     note.record(done)
     text = path.read_text()
-    assert text.startswith("# Note\n\n<!-- figures -->\n") and text.endswith("figures -->\nend\n")
+    assert text.startswith("# Note\n\n<!-- figures -->\n") and text.endswith(f"{of_http}end\n")
     assert "old" not in text
     assert "| descriptors | " in text and f"timers {done.done['timers']:,}" in text
+    done.subject, done.summary = "http", "The servers had a lot."
+    note.record(done)
+    assert path.read_text().partition("<!-- figures of http -->")[0] in text
+    assert "of http\n<!-- /" not in path.read_text() and "had a lot." in path.read_text()
