@@ -1,6 +1,7 @@
 """The server as a whole: its options, the command, lifespan, TLS, sockets and files."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import re
@@ -459,6 +460,31 @@ async def test_a_file_that_the_server_opens_is_closed_by_it(
     gc.collect()
     assert not descriptors_of(path)
     assert not [each for each in recwarn if each.category is ResourceWarning]
+
+
+async def test_a_tls_client_that_ends_amid_a_file(serve, secured, tmp_path):
+    """The file breaks off, and whoever takes the protocol's place meanwhile is not at fault."""
+    told = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        file.truncate(32 << 20)
+    options, context = secured
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.pathsend", "path": str(path)})
+
+    async with asyncio.timeout(10), serve(app, **options) as serving:
+        async with serving.client(tls=context) as client:
+            await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            await client.reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(0.05)  # all buffers are full
+            client.writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+            await asyncio.sleep(0.05)
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                assert len(await client.ended()) < path.stat().st_size
+    assert told == []
 
 
 async def test_the_descriptor_of_a_folder(serve, tmp_path, caplog):
