@@ -198,7 +198,7 @@ class Server:
             self._native = native
             self._acceptors = await self._accept(loop, native, self._certificates.context)
             if speaks_http:
-                native.count_accepted = self._count_accepted
+                app.count_accepted = self._count_accepted
             self._tell_ready()
             if started is not None and not started.done():
                 started.set_result(self)
