@@ -16,7 +16,7 @@ struct Send : Coroutine {
     PyObject* message;     // until it is acted on
     PyObject* file;        // that is being sent, or nullptr
     std::uint64_t offset;  // where in it the piece begins that is being sent
-    std::uint64_t count;   // bytes of that
+    std::uint64_t count;   // bytes of that; 0 between two
     std::uint64_t behind;  // and of what is to follow
     bool is_last;          // the body ends with the file
 };
@@ -157,22 +157,20 @@ PySendResult act(Coroutine* self, PyObject** result) noexcept {
 
 PySendResult resume(Coroutine* self, PyObject* value, PyObject* thrown,
                     PyObject** result) noexcept {
-    if (as_send(self)->file != nullptr) as_send(self)->exchange->is_sending_file = false;
+    Send* send = as_send(self);
+    if (send->file != nullptr) send->exchange->is_sending_file = false;
     if (thrown != nullptr) {
         // A file that has broken off leaves a body without an end.
-        if (as_send(self)->file != nullptr && as_send(self)->exchange->connection != nullptr)
-            abort_connection(as_send(self)->exchange->connection);
+        if (send->file != nullptr && send->exchange->connection != nullptr)
+            abort_connection(send->exchange->connection);
         return end_with_exception(thrown, result);
     }
     Ref<> given = Ref<>::steal(value);
-    if (as_send(self)->message != nullptr) return act(self, result);
-    bool is_piece_due = as_send(self)->file != nullptr && as_send(self)->count == 0;
-    if (as_send(self)->file != nullptr && !is_piece_due)
-        return file_sent(as_send(self), value, result);
-    if (!check_client(as_send(self)->exchange)) return fail(result);
-    if (is_piece_due)
-        return send_file(as_send(self), as_send(self)->offset, as_send(self)->behind, result);
-    return wait_for_room(as_send(self), result);
+    if (send->message != nullptr) return act(self, result);
+    if (send->file != nullptr && send->count > 0) return file_sent(send, value, result);
+    if (!check_client(send->exchange)) return fail(result);
+    if (send->file != nullptr) return send_file(send, send->offset, send->behind, result);
+    return wait_for_room(send, result);
 }
 
 int visit_send(Coroutine* self, visitproc visit, void* arg) noexcept {

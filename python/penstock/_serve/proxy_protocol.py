@@ -32,7 +32,7 @@ _MOST_V1 = 107  # bytes, its line break included
 _MOST_V2 = 4096  # bytes of addresses and what follows them; a header may announce 65,535
 _POLL = 0.05  # seconds between looks at whether connections are left
 _MOST_A_TURN = 64  # connections; the loop has other things to do
-_NO_BOUND = 1e8  # seconds, of what has to have one
+NO_BOUND = 1e8  # seconds, of what has to have one
 _PAUSE = 0.1  # seconds until accepting is tried again where descriptors are out
 _V1 = re.compile(
     rb"PROXY (?:TCP4 ([0-9.]{7,15}) ([0-9.]{7,15})"
@@ -161,7 +161,7 @@ class Front:
         self._tls = self._tls_with(context)
 
     def _tls_with(self, context: ssl.SSLContext) -> Tls:
-        return Tls(context, "", self._timeout or _NO_BOUND, None)
+        return Tls(context, "", self._timeout or NO_BOUND, None)
 
     def _start(self, coro: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = self._loop.create_task(coro, name="penstock-proxy-protocol")

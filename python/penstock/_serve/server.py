@@ -22,11 +22,10 @@ from .config import Config, ServerError, without_effect, workers
 from .lifespan import Lifespan
 from .options import SURPLUS
 from .proxies import Peers, ProxyHeaders
-from .proxy_protocol import Front
+from .proxy_protocol import NO_BOUND, Front
 
 _TICK = 0.5  # seconds between looks at the deadlines
 _POLL = 0.05  # seconds between looks at what is still under way
-_NO_BOUND = 1e8  # seconds, of what has to have one
 
 
 def listen(config: Config) -> list[socket.socket]:
@@ -254,7 +253,7 @@ class Server:
                 each.setsockopt(
                     socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, config.limit_write_buffer
                 )
-        handshake = config.timeout_head or _NO_BOUND
+        handshake = config.timeout_head or NO_BOUND
         if not config.proxy_protocol:
             return [
                 await loop.create_server(
