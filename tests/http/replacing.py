@@ -6,9 +6,6 @@ python -m tests.http.replacing [--rounds N] [--record]
 import argparse
 import asyncio
 import contextlib
-import datetime
-import os
-import platform
 import re
 import signal
 import sys
@@ -20,13 +17,13 @@ from pathlib import Path
 import penstock
 import websockets
 
+from tests import figures_note
 from tests.http.processes import command, until
 
 ROUNDS = 20
 WEBSOCKETS = 100
 NAME = "docs/design/014-workers.md"
 NOTE = Path(__file__).parents[2] / NAME
-MARKERS = ("<!-- figures -->\n", "<!-- /figures -->\n")
 WAYS = {
     "reloads": ("Reloaded: all workers are new", ()),
     "recycles": (r"has reached its limit \(lifetime\)", ("--limit-worker-lifetime", "2")),
@@ -100,11 +97,9 @@ async def replace(way: str, rounds: int) -> tuple[Counter[str], list[str]]:
 
 
 def section(found: dict[str, tuple[Counter[str], list[str]]], rounds: int) -> str:
-    now = datetime.datetime.now(datetime.UTC).date().isoformat()
     lines = [
-        f"Two workers, {WEBSOCKETS} WebSockets and wrk on 20 connections; CPython "
-        f"{platform.python_version()}, {platform.system()} {platform.release()}, "
-        f"{len(os.sched_getaffinity(0))} cores, {now}:",
+        f"Two workers, {WEBSOCKETS} WebSockets and wrk on 20 connections; "
+        f"{figures_note.machine()}:",
         "",
         "| | seconds | requests | messages | closed with 1012 | lost |",
         "|---|---:|---:|---:|---:|---:|",
@@ -115,12 +110,6 @@ def section(found: dict[str, tuple[Counter[str], list[str]]], rounds: int) -> st
             f"| {rounds} {way} | {' | '.join(f'{c:,}' for c in cells)} | {len(failures)} |"
         )
     return "\n".join([*lines, ""])
-
-
-def record(text: str, note: Path = NOTE) -> None:
-    before, begin, rest = note.read_text().partition(MARKERS[0])
-    _, end, after = rest.partition(MARKERS[1])
-    note.write_text(f"{before}{begin}{text}{end}{after}")
 
 
 def main() -> None:
@@ -135,7 +124,7 @@ def main() -> None:
         for each, times in Counter(failures).items():
             print(f"{each}, {times} times")
     if options.record:
-        record(text)
+        figures_note.put(NOTE, text)
     sys.exit(any(failures for _, failures in found.values()))
 
 

@@ -5,9 +5,7 @@ python -m tests.http.slow [--seconds N] [--record]
 
 import argparse
 import asyncio
-import datetime
 import os
-import platform
 import re
 import sys
 import tempfile
@@ -16,8 +14,8 @@ from pathlib import Path
 
 import penstock
 
+from tests import figures_note
 from tests.http.processes import command
-from tests.http.replacing import record
 
 CONNECTIONS = 1000
 HONEST = 4  # clients, each with a request every PAUSE seconds
@@ -121,11 +119,9 @@ async def measure(seconds, modes=tuple(MODES)):
 
 
 def section(found, seconds):
-    now = datetime.datetime.now(datetime.UTC).date().isoformat()
     lines = [
-        f"{CONNECTIONS} slow connections for {seconds} s against two workers; CPython "
-        f"{platform.python_version()}, {platform.system()} {platform.release()}, "
-        f"{len(os.sched_getaffinity(0))} cores, {now}. Of {HONEST} honest clients, in ms:",
+        f"{CONNECTIONS} slow connections for {seconds} s against two workers; "
+        f"{figures_note.machine()}. Of {HONEST} honest clients, in ms:",
         "",
         "| attack | requests | p50 | p99 | longest | its own probe is answered |",
         "|---|---:|---:|---:|---:|---|",
@@ -148,7 +144,7 @@ def main():
     text = section(found, options.seconds)
     print(text)
     if options.record:
-        record(text, NOTE)
+        figures_note.put(NOTE, text)
     sys.exit(any(not ok or honest.percentile(0.99) > MOST for honest, ok in found.values()))
 
 

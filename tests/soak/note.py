@@ -1,19 +1,16 @@
 """The figures of docs/design/007-soak.md, each subject's between markers of its own."""
 
-import datetime
-import os
-import platform
-import sys
 import textwrap
 from pathlib import Path
 
+from tests import figures_note
 from tests.soak.figures import MEASURES, growth
 from tests.soak.soak import Soak
 
 NAME = "docs/design/007-soak.md"
 NOTE = Path(__file__).parents[2] / NAME
 MARKERS = {
-    "loop": ("<!-- figures -->\n", "<!-- /figures -->\n"),
+    "loop": figures_note.MARKERS,
     "http": ("<!-- figures of http -->\n", "<!-- /figures of http -->\n"),
 }
 
@@ -47,7 +44,6 @@ def measured(soak: Soak) -> list[list[str]]:
 
 
 def section(soak: Soak) -> str:
-    now = datetime.datetime.now(datetime.UTC).date().isoformat()
     rows = [
         ["", "first", "last", "growth"],
         ["---", "---:", "---:", "---:"],
@@ -59,8 +55,7 @@ def section(soak: Soak) -> str:
         [
             f"{soak.jobs:,} jobs in {soak.seconds / 60:.0f} min, {soak.cancelled.total():,} of "
             f"them cancelled, {len(soak.history)} censuses after the warm-up.",
-            f"Seed {soak.seed}, CPython {platform.python_version()}, {platform.system()} "
-            f"{platform.release()}, {len(os.sched_getaffinity(0))} cores, {now}:",
+            f"Seed {soak.seed}, {figures_note.machine()}:",
             "",
             *(f"| {' | '.join(cells)} |" for cells in rows),
             "",
@@ -72,9 +67,4 @@ def section(soak: Soak) -> str:
 
 
 def record(soak: Soak) -> None:
-    markers = MARKERS[soak.subject]
-    before, begin, rest = NOTE.read_text().partition(markers[0])
-    _, end, after = rest.partition(markers[1])
-    if not end:
-        sys.exit(f"{NAME} has no place for the figures: {' '.join(markers)}")
-    NOTE.write_text(f"{before}{begin}{section(soak)}{end}{after}")
+    figures_note.put(NOTE, section(soak), MARKERS[soak.subject])
