@@ -100,6 +100,8 @@ def test_each_option_has_a_default_that_can_be_given():
         ({"headers": [("A", "b", "c")]}, "must be a name and a value"),
         ({"headers": [("A", 1)]}, "must be a name and a value"),
         ({"ssl_keyfile": "key.pem"}, "give ssl_certfile too"),
+        ({"ssl_certfile": "a.pem", "ssl_cert_reqs": "required"}, "in ssl_ca_certs what they are"),
+        ({"ssl_ca_certs": "a.pem", "ssl_cert_reqs": "optional"}, "give ssl_certfile, and"),
         ({"uds": "a", "fd": 3}, "exclude each other"),
         ({"port": object()}, "is no value for it"),
     ],

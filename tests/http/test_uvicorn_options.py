@@ -45,7 +45,7 @@ def test_each_option_is_taken(option):
     given = vars(command._parser().parse_args(["app:app", *words(option)]))
     assert given.pop("app") == "app:app"
     [(name, value)] = [(name, value) for name, value in given.items() if value is not None]
-    Config(**{"ssl_certfile": "x", name: value})
+    Config(**{"ssl_certfile": "x", "ssl_ca_certs": "x", name: value})
 
 
 def test_each_keyword_is_taken():
@@ -64,6 +64,8 @@ def test_values_as_uvicorn_has_them():
         reload_dirs=["a", "b"],
         reload_includes="*.html",
         log_level=logging.WARNING,
+        ssl_certfile="chain.pem",
+        ssl_ca_certs="clients.pem",
         ssl_cert_reqs=2,
         ws_per_message_deflate="false",
         h11_max_incomplete_event_size=1000,

@@ -51,6 +51,12 @@ class Config(SimpleNamespace):
             raise ServerError(f"http2 is {BY_NAME['http2'].help}: leave it out")
         if self.ssl_keyfile and not self.ssl_certfile:
             raise ServerError("ssl_keyfile is the key of a certificate: give ssl_certfile too")
+        if self.ssl_cert_reqs != "none" and not (self.ssl_certfile and self.ssl_ca_certs):
+            # Without the one, all are served who come; without the other, nobody is who has one.
+            raise ServerError(
+                f"ssl_cert_reqs={self.ssl_cert_reqs!r} has clients' certificates checked: give "
+                "ssl_certfile, and in ssl_ca_certs what they are checked by"
+            )
         if self.uds is not None and self.fd is not None:
             raise ServerError("uds and fd exclude each other: a server listens on one of them")
         if self.access_log_format is not None and self.access_log_json:
