@@ -104,6 +104,9 @@ bool act_on(Exchange* exchange, PyObject* message, PyObject* type);
 bool answer(Exchange* exchange, int status, const char* text) noexcept;
 // The same without an exchange.
 void append_refusal(std::string& output, HttpServer* server, int status, const char* text);
+// Whether a header of the application's is sent. Its Date and its Server are instead of ours, which
+// is noted; but the operator's are for each response.
+bool takes_own_line(Exchange* exchange, std::string_view name) noexcept;
 // "server:" and what the operator adds, and the date. Throws std::bad_alloc.
 void append_own_lines(HttpServer* server, std::string& output, bool has_date, bool has_server);
 // A (name, value), checked; what it returns keeps both. Empty with an exception set.

@@ -156,6 +156,8 @@ bool read_headers(HttpService* service, PyObject* options) noexcept {
             std::string_view name, value;
             Ref<> pair = read_field(PyList_GET_ITEM(list.get(), i), name, value);
             if (!pair) return false;
+            service->is_date_given |= equals_ignoring_case(name, "date");
+            service->is_server_given |= equals_ignoring_case(name, "server");
             http1::append_field(service->head_lines, name, value);
         }
     } catch (const std::bad_alloc&) {

@@ -93,6 +93,8 @@ struct HttpService {
     std::vector<HttpConnection*> connections;  // those that have a transport, in no order
     PyObject* running = nullptr;               // a set of the tasks of applications
     bool has_date = true;
+    bool is_date_given = false;  // by the operator, in head_lines
+    bool is_server_given = false;
     bool logs_headers = false;  // log_access gets those of the response too
     bool is_draining = false;   // connections close once they are idle
     std::uint16_t leaving = 0;  // and websockets with this code

@@ -57,11 +57,7 @@ FieldUse read_length(Exchange* exchange, std::string_view value) noexcept {
 FieldUse look_at(Exchange* exchange, std::string_view name, std::string_view value) noexcept {
     switch (name.size()) {
         case 4:
-            if (equals_ignoring_case(name, "date")) exchange->has_date = true;
-            break;
-        case 6:
-            if (equals_ignoring_case(name, "server")) exchange->has_server = true;
-            break;
+        case 6: return takes_own_line(exchange, name) ? FieldUse::kSend : FieldUse::kDrop;
         case 10:
             if (!equals_ignoring_case(name, "connection")) break;
             if (equals_ignoring_case(value, "close")) exchange->keeps_alive = false;
@@ -163,6 +159,7 @@ bool begin_head(Exchange* exchange, PyObject* message, std::string& output) {
     if (trailers < 0 || !read_status(message, names, status)) return false;
     exchange->head_begin = output.size();
     exchange->framing = ResponseFraming::kUnknown;
+    exchange->has_date = exchange->has_server = false;  // a head that is no more may have had them
     exchange->status = static_cast<std::uint16_t>(status);
     http1::append_status_line(output, status);
     PyObject* headers = item(message, names.headers);
@@ -220,6 +217,19 @@ void frame(Exchange* exchange, std::string& output, std::size_t size, bool is_la
 }
 
 }  // namespace
+
+bool takes_own_line(Exchange* exchange, std::string_view name) noexcept {
+    const HttpService* service = exchange->server->service;
+    if (equals_ignoring_case(name, "date")) {
+        exchange->has_date = true;
+        return !service->is_date_given;
+    }
+    if (equals_ignoring_case(name, "server")) {
+        exchange->has_server = true;
+        return !service->is_server_given;
+    }
+    return true;
+}
 
 void append_own_lines(HttpServer* server, std::string& output, bool has_date, bool has_server) {
     HttpService* service = server->service;

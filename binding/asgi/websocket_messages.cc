@@ -42,7 +42,8 @@ bool is_ours(std::string_view name, bool has_subprotocol) noexcept {
     return has_subprotocol && equals_ignoring_case(name, "sec-websocket-protocol");
 }
 
-bool append_headers(std::string& output, PyObject* headers, bool has_subprotocol) {
+bool append_headers(Exchange* exchange, std::string& output, PyObject* headers,
+                    bool has_subprotocol) {
     Ref<> all = Ref<>::steal(PySequence_Fast(headers, "headers has to be an iterable"));
     if (!all) return false;
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(all.get()); ++i) {
@@ -50,7 +51,8 @@ bool append_headers(std::string& output, PyObject* headers, bool has_subprotocol
         Ref<> given = Ref<>::borrow(PySequence_Fast_GET_ITEM(all.get(), i));
         Ref<> pair = read_field(given.get(), name, value);
         if (!pair) return false;
-        if (!is_ours(name, has_subprotocol)) http1::append_field(output, name, value);
+        if (!is_ours(name, has_subprotocol) && takes_own_line(exchange, name))
+            http1::append_field(output, name, value);
     }
     return true;
 }
@@ -58,6 +60,7 @@ bool append_headers(std::string& output, PyObject* headers, bool has_subprotocol
 bool append_handshake(Exchange* exchange, PyObject* message, std::string& output) {
     const AsgiNames& names = exchange->server->service->names;
     const WebSocket& websocket = *exchange->websocket;
+    exchange->has_date = exchange->has_server = false;
     http1::append_status_line(output, 101);
     output += "upgrade: websocket\r\nconnection: Upgrade\r\n";
     http1::append_field(output, "sec-websocket-accept", websocket.accept);
@@ -75,10 +78,10 @@ bool append_handshake(Exchange* exchange, PyObject* message, std::string& output
         http1::append_field(output, "sec-websocket-protocol", text);
     }
     PyObject* headers = item(message, names.headers);
-    if (headers != nullptr && !append_headers(output, headers, subprotocol != nullptr))
+    if (headers != nullptr && !append_headers(exchange, output, headers, subprotocol != nullptr))
         return false;
     if (PyErr_Occurred() != nullptr) return false;
-    append_own_lines(exchange->server, output, false, false);
+    append_own_lines(exchange->server, output, exchange->has_date, exchange->has_server);
     output += "\r\n";
     return true;
 }

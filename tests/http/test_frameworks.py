@@ -452,6 +452,15 @@ class TestAiohttp:
         messages = [each.getMessage() for each in caplog.records if each.name == "penstock.access"]
         assert messages == ['127.0.0.1 "GET /items/a?b=c HTTP/1.1" 200 b']
 
+    def test_the_operators_server_and_date(self, app):
+        with served(app, header=["Server: a", "Date: today"]) as server:
+            _, headers, _ = server.get("/items/a")  # which has none twice
+        assert (headers["server"], headers["date"]) == ("a", "today")
+
+    def test_no_date(self, app):
+        with served(app, date_header=False) as server:
+            assert server.get("/items/a")[1]["date"] is None
+
     def test_who_is_late(self, app):
         """All at once, since each has to wait for it."""
         said = {

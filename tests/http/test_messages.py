@@ -330,6 +330,19 @@ async def test_headers_of_the_servers_own_can_be_others(serve):
     assert (fields["server"], fields["date"]) == ("mine", "today")
 
 
+async def test_headers_of_a_head_that_could_not_be_sent_are_not_instead_of_the_servers(serve):
+    async def app(scope, receive, send):
+        headers = [(b"server", b"mine"), (b"date", b"then"), (b"a", b"\n")]
+        with pytest.raises(ValueError, match="invalid value of the header"):
+            await send(start(headers=headers))
+        await send(start())
+        await send(body())
+
+    async with serve(app) as serving:
+        _, fields, _ = await serving.get()
+    assert fields["server"] == "penstock" and fields["date"].endswith(" GMT")
+
+
 async def test_no_headers_of_the_servers_own(serve):
     app = responding(start(), body())
     async with serve(app, server_header=False, date_header=False) as serving:

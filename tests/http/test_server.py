@@ -131,9 +131,14 @@ async def test_no_header_can_be_made_of_anothers_value():
         _core.HttpServer(loop, hello, options)
 
 
-async def test_the_operators_server_and_date(serve):
+@pytest.mark.parametrize("of_application", [[], [(b"server", b"mine"), (b"Date", b"then")]])
+async def test_the_operators_server_and_date(serve, of_application):
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": of_application})
+        await send({"type": "http.response.body", "body": b""})
+
     header = ["Server: other", "Date: today"]
-    async with serve(hello, header=header) as serving:
+    async with serve(app, header=header) as serving:
         _, fields, _ = await serving.get()  # which has none twice
     assert (fields["server"], fields["date"]) == ("other", "today")
 

@@ -112,6 +112,20 @@ async def test_subprotocol_and_headers_of_the_answer():
             assert (await client.closing()).code == 1000  # the application has returned
 
 
+@pytest.mark.parametrize("of_operator", [False, True])
+async def test_there_is_one_server_and_one_date(of_operator):
+    async def app(scope, receive, send):
+        await receive()
+        headers = [(b"server", b"mine"), (b"Date", b"today")]
+        await send({"type": "websocket.accept", "headers": headers})
+
+    options = {"header": ["Server: other", "date: then"]} if of_operator else {}
+    async with serving(app, **options) as server, server.client() as client:
+        fields = await client.upgrade()
+        expected = ("other", "then") if of_operator else ("mine", "today")
+        assert (fields["server"], fields["date"]) == expected
+
+
 @pytest.mark.parametrize(
     "parts, status",
     [

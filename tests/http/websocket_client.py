@@ -105,6 +105,7 @@ class Client:
         fields = {}
         for line in lines[1:]:
             name, _, value = line.partition(": ")
+            assert name.lower() not in fields, f"{name} stands there twice"
             fields[name.lower()] = value
         return int(lines[0].split()[1]), fields
 

@@ -61,7 +61,7 @@ class AiohttpAdapter:
         self.config = config
         self.is_draining = False
         self._shutdown: asyncio.Task[None] | None = None
-        if config.header or not config.server_header:
+        if config.header or not (config.server_header and config.date_header):
             app.on_response_prepare.append(self._prepare)
         self._runner = web.AppRunner(
             app,
@@ -153,6 +153,8 @@ class AiohttpAdapter:
     async def _prepare(self, request: web.Request, response: web.StreamResponse) -> None:
         if not self.config.server_header:
             response.headers.popall("Server", None)
+        if not self.config.date_header:
+            response.headers.popall("Date", None)
         for name, value in self.config.header:
             response.headers.add(name.decode("latin-1"), value.decode("latin-1"))
 

@@ -210,7 +210,13 @@ OPTIONS: list[Option] = [
         "Headers",
         ("server_header", boolean, True, "send `server: penstock`"),
         ("date_header", boolean, True, "send `date`"),
-        ("header", header, (), "a header for each response, 'Name: value'", True),
+        (
+            "header",
+            header,
+            (),
+            "a header for each response, 'Name: value'; a Server or a Date is the only one",
+            True,
+        ),
     ),
     *_group(
         "Proxies in front",
