@@ -134,7 +134,7 @@ async def test_the_request_deadline(bounded):
 # ---- what is dribbled --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("behind", ["nothing", "a response", "a request", "a body"])
 @pytest.mark.parametrize(
     ("begin", "bit"),
     [
@@ -148,7 +148,7 @@ async def test_the_request_deadline(bounded):
     ],
     ids=["target", "field", "fields", "body", "chunks", "extension", "trailer"],
 )
-async def test_what_is_dribbled(bounded, is_first, begin, bit):
+async def test_what_is_dribbled(bounded, behind, begin, bit):
     options = {
         "timeout_head": 0.2,
         "timeout_body": 0.2,
@@ -163,10 +163,16 @@ async def test_what_is_dribbled(bounded, is_first, begin, bit):
         "limit_trailers": 1 << 20,
     }
     async with bounded(length, **options) as client:
-        if not is_first:
+        if behind == "a response":
             await client.send(GET)
             assert (await client.response())[0] == 200
-        await client.send(begin)
+        elif behind == "a body":
+            await client.send(POST + b"Content-Length: 3\r\n\r\na")
+            await asyncio.sleep(0)
+        # In one read with the end of what stands before it.
+        await client.send({"a request": GET, "a body": b"bc"}.get(behind, b"") + begin)
+        if behind in ("a request", "a body"):
+            assert (await client.response())[0] == 200
         got = await dribbled(client, bit)
         assert got.startswith(b"HTTP/1.1 408 ")
         assert got.count(b"HTTP/1.1 ") == 1
