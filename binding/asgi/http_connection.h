@@ -130,7 +130,10 @@ bool must_wait(const HttpConnection* connection) noexcept;
 // Throws std::bad_alloc.
 void hold_back(HttpConnection* connection, bool waits);
 
-// http_deadlines.cc: looks at them; `now` is the turn's time.
+// http_deadlines.cc. Whether so much of a body, or of a message, is less than has to come
+// meanwhile.
+bool is_below_rate(const Deadlines& deadlines, std::uint64_t bytes, Duration elapsed) noexcept;
+// Looks at them; `now` is the turn's time.
 void check_deadlines(HttpConnection* connection, TimePoint now) noexcept;
 
 }  // namespace penstock::py

@@ -5,6 +5,13 @@
 #include "py/ref.h"
 
 namespace penstock::py {
+
+bool is_below_rate(const Deadlines& deadlines, std::uint64_t bytes, Duration elapsed) noexcept {
+    double seconds = std::chrono::duration<double>(elapsed).count();
+    return deadlines.body_rate > 0 && elapsed > deadlines.body_grace &&
+           static_cast<double>(bytes) < seconds * static_cast<double>(deadlines.body_rate);
+}
+
 void check_deadlines(HttpConnection* connection, TimePoint now) noexcept {
     const Deadlines& deadlines = connection->server->service->deadlines;
     auto is_over = [now](TimePoint since, Duration allowed) {
@@ -51,12 +58,8 @@ void check_deadlines(HttpConnection* connection, TimePoint now) noexcept {
                 break;
             if (is_over(connection->since, deadlines.body))
                 return time_out("request body timed out");
-            Duration elapsed = now - connection->measured;
-            double seconds = std::chrono::duration<double>(elapsed).count();
-            bool is_slow = deadlines.body_rate > 0 && elapsed > deadlines.body_grace &&
-                           static_cast<double>(connection->body_bytes) <
-                               seconds * static_cast<double>(deadlines.body_rate);
-            if (is_slow) return time_out("request body too slow");
+            if (is_below_rate(deadlines, connection->body_bytes, now - connection->measured))
+                return time_out("request body too slow");
             break;
         }
         case HttpPhase::kWebSocket: return check_websocket(connection->exchange, now);

@@ -67,6 +67,7 @@ struct WebSocket {
     std::optional<std::string> owed_pong;  // while the client does not take what is sent
     TimePoint since;             // it was accepted, or has sent its last ping; or began to close
     TimePoint received;          // bytes of the client
+    TimePoint message_since{};   // one has begun, and we read it; not set where none has
     PyObject* reason = nullptr;  // why it was closed, a str; nullptr: ""
     std::uint16_t code = websocket::kAbnormalClosure;
     WebSocketPhase phase = WebSocketPhase::kConnecting;

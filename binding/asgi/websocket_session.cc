@@ -1,4 +1,5 @@
 // A websocket's life on its connection: frames in, pings, and the ways to its end.
+#include <algorithm>
 #include <new>
 
 #include "asgi/exchange.h"
@@ -130,6 +131,7 @@ bool step(Exchange* exchange) {
         case websocket::Event::kNeedMore: return false;
         case websocket::Event::kText:
         case websocket::Event::kBinary:
+            websocket.message_since = TimePoint{};
             if (websocket.phase != WebSocketPhase::kOpen) return true;
             if (enqueue(exchange, reader.message(), event == websocket::Event::kText)) return true;
             return fail_for_memory(exchange), false;
@@ -208,10 +210,14 @@ void read_on(Exchange* exchange) noexcept {
     }
     HttpConnection* connection = exchange->connection;
     if (connection == nullptr || websocket.phase == WebSocketPhase::kOver) return;
-    if (websocket.reader->has_unused())
+    if (websocket.reader->has_unused()) {
+        websocket.message_since = TimePoint{};
         pause_reading(connection);
-    else
-        resume_reading(connection);
+        return;
+    }
+    if (websocket.reader->is_amid_message() && websocket.message_since == TimePoint{})
+        websocket.message_since = turn_time(connection);
+    resume_reading(connection);
 }
 
 void websocket_writable(Exchange* exchange) noexcept {
@@ -242,6 +248,19 @@ void leave_websocket(Exchange* exchange, std::uint16_t code) noexcept {
     close_websocket(exchange, code, {});
 }
 
+namespace {
+
+// A message comes that does so slowly, as a body would. Pings tell nothing of that: it is bytes.
+bool is_late(const WebSocket& websocket, const Deadlines& deadlines, TimePoint now) noexcept {
+    if (websocket.message_since == TimePoint{}) return false;
+    TimePoint last = std::max(websocket.message_since, websocket.received);
+    if (deadlines.body > Duration::zero() && now - last > deadlines.body) return true;
+    Duration elapsed = now - websocket.message_since;
+    return is_below_rate(deadlines, websocket.reader->bytes_of_message(), elapsed);
+}
+
+}  // namespace
+
 void check_websocket(Exchange* exchange, TimePoint now) noexcept {
     WebSocket& websocket = *exchange->websocket;
     const WebSocketSettings& settings = settings_of(exchange);
@@ -260,6 +279,8 @@ void check_websocket(Exchange* exchange, TimePoint now) noexcept {
         websocket.since = now;
         return;
     }
+    if (is_late(websocket, exchange->server->service->deadlines, now) && !has_unread(connection))
+        return fail_connection(exchange, websocket::kPolicyViolation, "message too slow");
     if (websocket.is_pinged && is_over(websocket.since, settings.ping_timeout))
         return fail_connection(exchange, websocket::kInternalError, "keepalive ping timeout");
     if (websocket.is_pinged || connection->is_write_paused) return;

@@ -12,6 +12,7 @@ enum : std::uint16_t {
     kNoStatus = 1005,         // never sent: the close frame had none
     kAbnormalClosure = 1006,  // never sent: there was no close frame
     kInvalidData = 1007,
+    kPolicyViolation = 1008,
     kMessageTooBig = 1009,
     kInternalError = 1011,
     kServiceRestart = 1012,

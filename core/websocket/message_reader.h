@@ -44,6 +44,13 @@ public:
     Event next();                                 // throws std::bad_alloc
     void hold();                                  // throws std::bad_alloc
     bool has_unused() const noexcept { return !input_.empty(); }
+    // A message has begun and not ended, in whatever frames.
+    bool is_amid_message() const noexcept { return opcode_ != Opcode::kContinuation; }
+    // Bytes of its payload that have come, as they came.
+    std::uint64_t bytes_of_message() const noexcept {
+        bool is_amid_frame = state_ == State::kPayload && !is_control(head_.opcode);
+        return is_amid_message() ? packed_ - (is_amid_frame ? missing_ : 0) : 0;
+    }
 
     // Until the following next(), feed() or hold().
     std::string_view message() const noexcept { return told_; }

@@ -41,6 +41,29 @@ TEST(MessageReader, ControlFramesWithinAMessage) {
     expect_told(fragment(kText, "a") + close(1000), "close 1000 \n");
 }
 
+TEST(MessageReader, HowMuchOfAMessageHasCome) {
+    Limits limits;
+    DeflatePool pool;
+    MessageReader reader(limits, pool, true);
+    std::string ping = frame(kPing, "12345"), rest = frame(kBinary, "1234567");
+    auto come = [&reader](std::string_view bytes, Event expected) {
+        reader.feed(std::as_bytes(std::span(bytes.data(), bytes.size())));
+        EXPECT_EQ(reader.next(), expected);
+    };
+    EXPECT_FALSE(reader.is_amid_message());
+    come(fragment(kText, "abc"), Event::kNeedMore);
+    EXPECT_TRUE(reader.is_amid_message());
+    EXPECT_EQ(reader.bytes_of_message(), 3);
+    come(std::string_view(ping).substr(0, 8), Event::kNeedMore);
+    EXPECT_EQ(reader.bytes_of_message(), 3);
+    come(std::string_view(ping).substr(8), Event::kPing);
+    come(frame(kContinuation, "d"), Event::kText);
+    EXPECT_FALSE(reader.is_amid_message());
+    EXPECT_EQ(reader.bytes_of_message(), 0);
+    come(std::string_view(rest).substr(0, 10), Event::kNeedMore);
+    EXPECT_EQ(reader.bytes_of_message(), 4);
+}
+
 TEST(MessageReader, ReservedBitsAndOpcodes) {
     for (std::uint8_t reserved : {0x20, 0x10, 0x30, 0x40, 0x70})
         expect_told(frame(kText, "", {.reserved = reserved}), "failed 1002 reserved bits are set\n",

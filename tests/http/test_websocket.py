@@ -468,6 +468,73 @@ async def test_the_server_stops(restarts, code):
     assert isinstance(app.error, OSError)
 
 
+@pytest.mark.parametrize(
+    "begin, bit",
+    [
+        (frame(BINARY, length=100_000), b"x"),
+        (frame(BINARY, b"x", final=False), frame(0, b"x", final=False)),
+        (frame(BINARY, b"x", final=False), frame(PONG, bytes(100))),
+        (frame(BINARY, deflated(bytes(10)), final=False, reserved=4), frame(0, final=False)),
+        (frame(TEXT, b"whole") + frame(BINARY, length=100_000), b"x"),
+    ],
+    ids=["bytes", "fragments", "pongs", "inflated", "behind another"],
+)
+@pytest.mark.parametrize(
+    "options",
+    [{"body_rate": 10_000, "timeout_body_grace": 0.2}, {"body_rate": 0, "timeout_body": 0.2}],
+    ids=["rate", "stalled"],
+)
+async def test_a_message_that_comes_too_slowly(begin, bit, options):
+    app = Recorder()
+    limits = {"limit_ws_fragments": 1 << 20, "ws_ping_interval": 0.1}  # and pongs change nothing
+    async with asyncio.timeout(20), serving(app, **options, **limits) as server:
+        async with server.websocket(extensions=DEFLATE) as client:
+            await client.send(begin)
+            closing = asyncio.ensure_future(client.closing())
+            while options["body_rate"] and not closing.done():
+                client.write(bit)
+                await asyncio.wait([closing], timeout=0.003)
+            got = await closing
+            assert (got.code, got.reason) == (1008, "message too slow")
+        assert (await app.disconnect())["code"] == 1008
+
+
+async def test_a_message_that_comes_fast_enough():
+    """And a client that says nothing between two of them is not late."""
+    options = {"timeout_body": 0.6, "timeout_body_grace": 0.1, "body_rate": 20}
+    async with asyncio.timeout(20), serving(echo, **options) as server:
+        async with server.websocket() as client:
+            for _ in range(2):
+                for number in range(100):
+                    kind = 0 if number else BINARY
+                    await client.send(frame(kind, b"x", final=number == 99))
+                    await asyncio.sleep(0.012)
+                assert await client.message() == (BINARY, b"x" * 100)
+                await asyncio.sleep(0.8)
+
+
+async def test_a_message_that_the_application_lets_wait_is_not_late():
+    options = {"timeout_body": 0.2, "timeout_body_grace": 0.1, "body_rate": 1000}
+    go = asyncio.Event()
+
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        await go.wait()
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "bytes": message["bytes"]})
+
+    async with asyncio.timeout(20), serving(app, ws_max_queue=1, **options) as server:
+        async with server.websocket() as client:
+            message = frame(BINARY, b"a")
+            await client.send(message, message, message[:-1])
+            await asyncio.sleep(1.2)
+            go.set()
+            await client.send(message[-1:])
+            for _ in range(3):
+                assert await client.message() == (BINARY, b"a")
+
+
 # ---- limits --------------------------------------------------------------------------------------
 
 

@@ -289,13 +289,14 @@ OPTIONS: list[Option] = [
             seconds,
             30.0,
             "seconds without a byte of a request's body: 408, or aborted where the response has "
-            "begun. 0: no bound",
+            "begun; or of a WebSocket's message that has begun: 1008. 0: no bound",
         ),
         (
             "body_rate",
             size,
             240,
-            "bytes a second that a body has to bring on the average: as above. 0: none",
+            "bytes a second that a body, or such a message, has to bring on the average: as above. "
+            "0: none",
         ),
         (
             "timeout_body_grace",
