@@ -62,6 +62,7 @@ struct HttpConnection {
     bool is_surplus;  // there were as many as there may be when it came
     bool is_write_paused, is_read_paused;
     bool is_half_closed;  // the client sends no more
+    bool is_ending;       // it will have, behind what we do not read now
     bool is_pumping;      // bytes are being looked at, further down the stack
     bool is_departing;    // among the server's departures
     bool closes;          // after the response
@@ -71,6 +72,11 @@ struct HttpConnection {
         return *std::launder(reinterpret_cast<http1::RequestParser*>(parser_room));
     }
 };
+
+// Once what has come has been looked at.
+inline bool sends_no_more(const HttpConnection* connection) noexcept {
+    return connection->is_half_closed || connection->is_ending;
+}
 
 inline HttpConnection* as_http_connection(PyObject* object) noexcept {
     return reinterpret_cast<HttpConnection*>(object);

@@ -12,6 +12,20 @@ bool is_below_rate(const Deadlines& deadlines, std::uint64_t bytes, Duration ela
            static_cast<double>(bytes) < seconds * static_cast<double>(deadlines.body_rate);
 }
 
+namespace {
+
+// Of a client whose pipeline is full nothing is read, so nothing tells that it leaves: neither does
+// epoll, which does not watch it. Whoever waits for that in receive() hears of it here, once there
+// is room in the kernel for all that stands before the end.
+void note_end(HttpConnection* connection) noexcept {
+    bool waits = connection->is_read_paused && connection->phase == HttpPhase::kAnswering;
+    if (!waits || sends_no_more(connection) || !has_ended(connection)) return;
+    connection->is_ending = true;
+    wake_waiting(connection->exchange);
+}
+
+}  // namespace
+
 void check_deadlines(HttpConnection* connection, TimePoint now) noexcept {
     const Deadlines& deadlines = connection->server->service->deadlines;
     auto is_over = [now](TimePoint since, Duration allowed) {
@@ -31,6 +45,7 @@ void check_deadlines(HttpConnection* connection, TimePoint now) noexcept {
         if (!has_unread(connection)) close_connection(connection);
     };
     if (!connection->uptake.check(connection, now)) return abort_connection(connection);
+    note_end(connection);
     switch (connection->phase) {
         case HttpPhase::kHead:
             if (connection->parser().is_amid_request()) {

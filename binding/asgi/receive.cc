@@ -81,7 +81,7 @@ PySendResult go_on(Receive* self, PyObject** result) noexcept {
         exchange->body != nullptr || (exchange->is_body_complete && !exchange->is_body_given);
     bool is_over = exchange->connection == nullptr || exchange->is_gone ||
                    exchange->phase == ResponsePhase::kDone ||
-                   (exchange->connection->is_half_closed && exchange->is_body_given);
+                   (sends_no_more(exchange->connection) && exchange->is_body_given);
     if (has_news && exchange->phase != ResponsePhase::kDone && !exchange->is_gone)
         return end_with_request(exchange, result);
     if (is_over) {

@@ -2,6 +2,7 @@
 
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <chrono>
@@ -66,6 +67,13 @@ bool has_unread(const HttpConnection* connection) noexcept {
     const SocketTransport* socket = socket_of(connection);
     char byte = 0;
     return socket != nullptr && recv(socket->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+bool has_ended(const HttpConnection* connection) noexcept {
+    const SocketTransport* socket = socket_of(connection);
+    if (socket == nullptr) return false;
+    pollfd asked{socket->fd, POLLRDHUP, 0};
+    return poll(&asked, 1, 0) > 0;
 }
 
 bool Uptake::check(const HttpConnection* connection, TimePoint now) noexcept {

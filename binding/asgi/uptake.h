@@ -31,4 +31,7 @@ bool has_unsent(const HttpConnection* connection) noexcept;
 // Something has come that we have not read: it is we who are late, not the client.
 bool has_unread(const HttpConnection* connection) noexcept;
 
+// The client has closed its end, or its half: which stands behind all that we have not read.
+bool has_ended(const HttpConnection* connection) noexcept;
+
 }  // namespace penstock::py

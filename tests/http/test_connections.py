@@ -78,6 +78,49 @@ async def test_a_pipeline_is_not_taken_without_end(serve):
         client.writer.transport.abort()
 
 
+@pytest.mark.parametrize("way", ["closes", "resets", "tls"])
+async def test_who_leaves_behind_a_full_pipeline(serve, secured, way):
+    """Nothing of it is read, and still the application hears of it."""
+    options, context = secured if way == "tls" else ({}, None)
+    begun, left = asyncio.Event(), asyncio.Event()
+
+    async def app(scope, receive, send):
+        assert (await receive())["type"] == "http.request"
+        begun.set()
+        assert (await receive())["type"] == "http.disconnect"
+        left.set()
+
+    async with serve(app, **options) as serving, asyncio.timeout(10):
+        _, writer = await asyncio.open_connection("127.0.0.1", serving.port, ssl=context)
+        writer.write(GET * 4000)  # more than limit_pipelined, and the kernel has room for its end
+        await begun.wait()
+        while serving.server.measure()["received_bytes"] < 64 << 10:
+            await asyncio.sleep(0.01)
+        if way == "resets":
+            linger = struct.pack("ii", 1, 0)
+            sock = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
+        await left.wait()
+
+
+async def test_a_full_pipeline_whose_client_closes_its_half_is_answered(serve):
+    """Also by an application that asks whether it is still there first."""
+
+    async def app(scope, receive, send):
+        assert (await receive())["type"] == "http.request"
+        assert (await receive())["type"] == "http.disconnect"
+        await hello(scope, receive, send)
+
+    count = 5000
+    async with serve(app, access_log=False) as serving, serving.client() as client:
+        client.writer.write(GET * count)
+        client.writer.write_eof()
+        for _ in range(count):
+            assert (await client.response())[2] == b"Hello, world"
+        assert await client.ended() == b""
+
+
 async def test_byte_by_byte(serve):
     async with serve(echo) as serving, serving.client() as client:
         text = b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
