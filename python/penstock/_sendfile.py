@@ -95,6 +95,7 @@ class SendingFiles(Sockets):
             if transport.is_closing():  # since
                 raise ConnectionError("Connection is closed by peer")
 
+        leaves = _watcher(transport)
         transport._begin_sendfile()
         try:
             was_reading = transport.is_reading()
@@ -104,8 +105,9 @@ class SendingFiles(Sockets):
                     await writable()
                 sock = transport._sock
                 _check_arguments(sock, file, offset, count)
-                return await _send(sock, file, offset, count, writable)
+                return await _send(sock, file, offset, count, writable, leaves)
             finally:
+                leaves(None)
                 if was_reading:
                     transport.resume_reading()
         finally:
@@ -119,16 +121,19 @@ class SendingFiles(Sockets):
     async def _sendfile_fallback(
         self, transport: Any, file: IO[bytes], offset: int, count: int | None
     ) -> int:
+        leaves = _watcher(transport)
         flow = _Flow(self, transport)
         try:
 
             async def write(piece: memoryview) -> None:
                 await flow.drain()
                 transport.write(piece)
+                leaves(len(piece))
 
             return await self._copy(file, offset, count, _BLOCK_SIZE, write)
         finally:
             flow.restore()
+            leaves(None)
 
     async def _sock_sendfile_fallback(
         self, sock: socket.socket, file: IO[bytes], offset: int, count: int | None
@@ -166,12 +171,19 @@ class SendingFiles(Sockets):
                 file.seek(offset + sent)
 
 
+def _watcher(transport: asyncio.BaseTransport) -> Callable[[int | None], None]:
+    """What a protocol of ours is told by how much of a file leaves past it; None: no more."""
+    found: Any = getattr(transport.get_protocol(), "_file_leaves", None)
+    return found if found is not None else lambda count: None
+
+
 async def _send(
     sock: socket.socket,
     file: IO[bytes],
     offset: int,
     count: int | None,
     writable: Callable[[], Awaitable[None]],
+    leaves: Callable[[int], None] = lambda count: None,
 ) -> int:
     """Let the kernel send; SendfileNotAvailableError where it refuses to from the beginning."""
     fd, size = _regular_file(file)
@@ -195,6 +207,7 @@ async def _send(
                     raise ConnectionError("socket is not connected", errno.ENOTCONN) from exc
                 raise
             sent += taken
+            leaves(taken)
             if taken < wanted:
                 await writable()
         return sent

@@ -511,7 +511,8 @@ class TestAiohttp:
 
     @pytest.mark.parametrize("how", ["stream", "piece", "file"])
     @pytest.mark.parametrize("takes", [0, 20_000])
-    def test_a_client_that_takes_too_little(self, app, web, tmp_path, how, takes):
+    @pytest.mark.parametrize("where", ["tcp", "unix"])
+    def test_a_client_that_takes_too_little(self, app, web, tmp_path, how, takes, where):
         size = 64 << 20
         with (tmp_path / "file").open("wb") as file:
             file.truncate(size)
@@ -527,13 +528,14 @@ class TestAiohttp:
                 await response.write(bytes(1 << 20))
 
         app.router.add_get("/flood", flood)
+        options = {"uds": str(tmp_path / "socket")} if where == "unix" else {}
         with (
-            served(app, timeout_write=0.3, body_rate=10_000_000) as server,
-            socket.socket() as sock,
+            served(app, timeout_write=0.3, body_rate=10_000_000, **options) as server,
+            socket.socket(socket.AF_UNIX if options else socket.AF_INET) as sock,
         ):
             sock.settimeout(5)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            sock.connect(("127.0.0.1", server.port))
+            sock.connect(server.address)
             sock.sendall(b"GET /flood HTTP/1.1\r\nHost: a\r\n\r\n")
             end = time.monotonic() + 5
             while server.server.connections or not server.server._native.requests:
@@ -543,15 +545,23 @@ class TestAiohttp:
                         sock.recv(takes)
                 time.sleep(0.02)
 
-    def test_who_takes_a_large_piece_slowly_gets_it(self, app, web):
+    @pytest.mark.parametrize("how", ["piece", "file"])
+    @pytest.mark.parametrize("where", ["tcp", "unix"])
+    def test_who_takes_a_large_piece_slowly_gets_it(self, app, web, tmp_path, how, where):
         """Longer than all deadlines together."""
         size = 8 << 20
+        with (tmp_path / "file").open("wb") as file:
+            file.truncate(size)
 
         async def large(request):
+            if how == "file":
+                return web.FileResponse(tmp_path / "file")
             return web.Response(body=bytes(size))
 
         app.router.add_get("/large", large)
         options = {"timeout_write": 0.4, "timeout_keep_alive": 0.2}
+        if where == "unix":
+            options["uds"] = str(tmp_path / "socket")
         with served(app, **options) as server, server.connect() as sock:
             sock.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
             begun, taken = time.monotonic(), 0

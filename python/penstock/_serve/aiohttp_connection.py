@@ -73,11 +73,16 @@ class Uptake:
         """Something has waited for the client at the last look."""
         return self._since is not None
 
-    def check(self, transport: Any, given: int, config: Config, now: float) -> bool:
-        """False for a client that takes less than --body-rate for --timeout-write."""
+    def check(
+        self, transport: Any, given: int, is_sending: bool, config: Config, now: float
+    ) -> bool:
+        """False for a client that takes less than --body-rate for --timeout-write.
+
+        `is_sending`: there is more to come than what has been given.
+        """
         queued = transport.get_write_buffer_size()
         taken, unsent = _sent(transport, given - queued)
-        if not config.timeout_write or not (queued or unsent):
+        if not config.timeout_write or not (queued or unsent or is_sending):
             self._since = None
             return True
         since = self._since
@@ -148,6 +153,8 @@ class Connection(web.RequestHandler):
         self.is_measured = False  # the head of the request that is due, or under way
         self.idle_since = 0.0
         self.refused: float | None = None
+        self.is_sending_file = False
+        self.file_bytes = 0  # of the response under way, which its writer does not count
 
     # -- aiohttp's, and what is told by it --
 
@@ -176,6 +183,7 @@ class Connection(web.RequestHandler):
         self.request, self.body = request, body
         self.pace = Pace(self.now())
         self.uptake = Uptake()  # what has been given to send is counted for each request
+        self.file_bytes = 0
         self.head_since = None
 
     def _end(self) -> None:
@@ -186,6 +194,11 @@ class Connection(web.RequestHandler):
         # Not before: it would hear nothing more of a body that still comes.
         if self.owner.is_draining and self.body.is_eof():
             self.close()
+
+    def _file_leaves(self, count: int | None) -> None:
+        """loop.sendfile() has sent so much, or is done."""
+        self.is_sending_file = count is not None
+        self.file_bytes += count or 0
 
     # -- the head --
 
@@ -223,8 +236,9 @@ class Connection(web.RequestHandler):
             return
         config = self.owner.config
         looks = self.request is not None or self.uptake.is_due or self.line.get_write_buffer_size()
-        given = self.request.writer.output_size if self.request is not None else 0
-        if looks and not self.uptake.check(self.line, given, config, now):
+        given = self.request.writer.output_size + self.file_bytes if self.request is not None else 0
+        is_sending = self.is_sending_file
+        if looks and not self.uptake.check(self.line, given, is_sending, config, now):
             self.line.abort()
         elif self.refused is not None:
             if now - self.refused > config.timeout_linger:
