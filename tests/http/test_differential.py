@@ -228,14 +228,14 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-@settings(max_examples=1000, deadline=None, derandomize=not WANDERS)
+@settings(max_examples=300, deadline=None, derandomize=not WANDERS)
 @given(data=CONNECTION)
 def test_composed(name: str, data: bytes) -> None:
     compare(data, name)
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-@settings(max_examples=1000, deadline=None, derandomize=not WANDERS)
+@settings(max_examples=300, deadline=None, derandomize=not WANDERS)
 @given(data=mutated())
 def test_mutated(name: str, data: bytes) -> None:
     compare(data, name)

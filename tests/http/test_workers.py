@@ -3,7 +3,6 @@
 import asyncio
 import os
 import re
-import shutil
 import signal
 import socket
 
@@ -11,7 +10,6 @@ import penstock
 import pytest
 import websockets
 
-from . import replacing
 from .processes import APP, Load, command, members, request, until
 
 # So many are what is promised; fewer for those who wait for the tests.
@@ -94,15 +92,6 @@ async def test_websockets_are_told_whether_to_come_again(tmp_path, words, signal
         assert client.close_code == code
         await (await late).wait_closed()
         assert (await late).close_code == code
-
-
-@pytest.mark.skipif(shutil.which("wrk") is None, reason="needs wrk")
-@pytest.mark.parametrize("way", replacing.WAYS)
-async def test_replacing_loses_nothing_under_wrk_and_websockets(way):
-    counted, failures = await replacing.replace(way, ROUNDS)
-    assert failures == []
-    assert counted["requests"] > 0
-    assert counted["restarts"] > 0
 
 
 @pytest.mark.memory

@@ -1,16 +1,15 @@
-"""Programs of others as clients; `./dev clients` sees to it that they are there."""
+"""Programs of others as clients. `./dev clients` alone runs these tests, and has the programs."""
 
 import asyncio
 import os
 import re
-import shutil
 import signal
 import subprocess
 
 import penstock
 import pytest
 
-from . import slow
+from . import replacing, slow
 from .processes import command
 
 
@@ -19,18 +18,8 @@ def new_loop():
     return penstock.new_event_loop
 
 
-def need(program):
-    if shutil.which(program) is None:
-        pytest.skip(f"there is no {program}")
-
-
-def unwatched():
-    """The environment without a sanitizer, in which such programs would hang."""
-    return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-
-
 def run(*words):
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, env=unwatched())
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -67,7 +56,6 @@ async def app(scope, receive, send):
 
 async def test_chromium(tmp_path):
     """A page, what it posts, and its WebSocket."""
-    need("chromium")
     async with command(tmp_path, app=PAGE) as served:
         url = f"http://127.0.0.1:{await served.serves()}/"
         browser = await asyncio.create_subprocess_exec(
@@ -79,7 +67,6 @@ async def test_chromium(tmp_path):
                 "--remote-debugging-port=0",
             ),
             *(f"--user-data-dir={tmp_path / 'profile'}", url),
-            env=unwatched(),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
             start_new_session=True,
@@ -95,7 +82,6 @@ async def test_chromium(tmp_path):
 @pytest.mark.parametrize("workers", ["0", "2"])
 async def test_h2load(tmp_path, workers):
     """Over HTTP/1.1, and with pipelines."""
-    need("h2load")
     async with command(tmp_path, "--workers", workers, app=slow.APP) as served:
         url = f"http://127.0.0.1:{await served.serves()}/"
         for words in ([], ["-m", "10"]):
@@ -105,7 +91,6 @@ async def test_h2load(tmp_path, workers):
 
 
 async def test_wrk(tmp_path):
-    need("wrk")
     async with command(tmp_path, "--workers", "2", app=slow.APP) as served:
         told = run("wrk", "-t1", "-c50", "-d2", f"http://127.0.0.1:{await served.serves()}/")
         assert int(re.search(r"(\d+) requests in", told)[1]) > 100
@@ -114,9 +99,17 @@ async def test_wrk(tmp_path):
         assert await served.stop() == -signal.SIGTERM
 
 
+@pytest.mark.parametrize("way", replacing.WAYS)
+async def test_replacing_loses_nothing_under_wrk_and_websockets(way):
+    """`./dev soak serve` replaces more often."""
+    counted, failures = await replacing.replace(way, 3)
+    assert failures == []
+    assert counted["requests"] > 0
+    assert counted["restarts"] > 0
+
+
 async def test_slow_clients_keep_nobody_waiting():
     """Leniently, for the machine may have other work: `./dev soak slow` holds them to the bound."""
-    need("slowhttptest")
     found = await slow.measure(3)
     most = max(5 * slow.MOST, 3 * found["none"][0].percentile(0.99))
     for mode, (honest, is_answered) in found.items():
