@@ -15,7 +15,7 @@ import time
 import penstock
 import pytest
 
-ROUNDS = int(os.environ.get("PENSTOCK_INTERRUPTS", "16"))
+ROUNDS = int(os.environ.get("PENSTOCK_INTERRUPTS", "8"))
 AT_ONCE = 4
 SEED = 20240611
 PATIENCE = 20
