@@ -71,13 +71,25 @@ async def test_keep_alive_ends(bounded):
         assert await client.ended() == b""
 
 
+def hello_of_aiohttp():
+    web = pytest.importorskip("aiohttp.web")
+
+    async def answer(request):
+        return web.Response(text="Hello, world")
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    return app
+
+
 @pytest.mark.parametrize("ends", [False, True])
-async def test_a_server_that_is_late_itself_loses_no_request(serve, ends):
+@pytest.mark.parametrize("make", [lambda: hello, hello_of_aiohttp], ids=["asgi", "aiohttp"])
+async def test_a_server_that_is_late_itself_loses_no_request(serve, make, ends):
     """More wait to be read than one turn takes in, and the deadlines are looked at before."""
     loop = asyncio.get_running_loop()
     options = {"timeout_drain": 0.2} if ends else {"timeout_keep_alive": 0.2}
     with contextlib.ExitStack() as stack:
-        async with serve(hello, **options) as serving:
+        async with serve(make(), **options) as serving:
             clients = []
             for _ in range(400):
                 client = stack.enter_context(socket.socket())
@@ -90,7 +102,7 @@ async def test_a_server_that_is_late_itself_loses_no_request(serve, ends):
                 assert (await loop.sock_recv(client, 1000)).endswith(b"Hello, world")
             for client in clients:
                 client.send(GET)
-            time.sleep(0.3)
+            time.sleep(0.6)
             if ends:
                 serving.server.stop()
             for client in clients:

@@ -3,14 +3,17 @@
 aiohttp bounds the lines of a head, not the whole, and has a timer for what is between requests
 only. So a head is measured on its way to aiohttp's parser, and `check()` is called every now and
 then, as the native connections are. What is told of requests by the methods of aiohttp's that are
-overridden here, and by the factory of its requests, is all that is known of them.
+overridden here, and by the factory of its requests, is all that is known of them. Where a head
+begins in one read with the end of what stands before it, only aiohttp's parser knows that it has.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import socket
 import struct
+import termios
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -110,6 +113,12 @@ def _sent(transport: Any, given: int) -> tuple[int, int]:
         struct.unpack_from("=Q", info, _ACKED_AT)[0],
         struct.unpack_from("=I", info, _UNSENT_AT)[0],
     )
+
+
+def _has_unread(transport: Any) -> bool:
+    """Whether something has come that we have not read: it is we who are late, not the client."""
+    count = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
+    return any(count)
 
 
 class Pace:
@@ -248,7 +257,8 @@ class Connection(web.RequestHandler):
         elif self.body is not None and not self.body.is_eof():
             pass  # aiohttp throws the rest of it away, for a while
         elif self.head_since is not None:
-            if config.timeout_head and now - self.head_since > config.timeout_head:
+            is_late = config.timeout_head and now - self.head_since > config.timeout_head
+            if is_late and not _has_unread(self.line):
                 self._refuse(408, "request head timed out")
         elif self.uptake.is_due:
             self.idle_since = now
@@ -256,7 +266,8 @@ class Connection(web.RequestHandler):
             idle = now - self.idle_since
             allowed = config.timeout_head if self.body is None else config.timeout_keep_alive
             is_left_over = self.owner.is_draining and idle >= config.timeout_drain
-            if is_left_over or (allowed and idle > allowed):
+            is_over = is_left_over or (allowed and idle > allowed)
+            if is_over and not _has_unread(self.line):
                 self.force_close()
 
     def _check_body(self, request: web.BaseRequest, now: float) -> None:
@@ -266,7 +277,7 @@ class Connection(web.RequestHandler):
         count = getattr(self.body, "total_raw_bytes", self.body.total_bytes)
         if self._reading_paused:
             self.pace.rest(count, now)
-        elif self.pace.check(count, self.owner.config, now):
+        elif self.pace.check(count, self.owner.config, now) or _has_unread(self.line):
             return
         elif request.writer.output_size or self.line.get_write_buffer_size():
             self.line.abort()
