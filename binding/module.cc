@@ -2,10 +2,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <exception>
 
 #include "asgi/http_server.h"
+#include "base/orphan.h"
 #include "futures/future.h"
 #include "futures/future_iter.h"
 #include "futures/probe.h"
@@ -391,6 +393,16 @@ void free_module(void* pointer) {
 #undef NAME
 }
 
+PyObject* end_when_orphaned(PyObject*, PyObject* seconds) {
+    double allowed = PyFloat_AsDouble(seconds);
+    if (allowed == -1 && PyErr_Occurred() != nullptr) return nullptr;
+    std::chrono::duration<double> time(allowed);
+    int error = penstock::end_when_orphaned(std::chrono::ceil<std::chrono::seconds>(time));
+    if (error == 0) Py_RETURN_NONE;
+    errno = -error;
+    return PyErr_SetFromErrno(PyExc_OSError);
+}
+
 PyMethodDef functions[] = {
     {"create_task", method(create_task), kFast,
      PyDoc_STR("create_task($module, coro, /, *, name=None, context=None, **kwargs)\n--\n\n"
@@ -419,6 +431,8 @@ PyMethodDef functions[] = {
      "All native tasks that are not done (below CPython 3.14)."},
     {"tls_path", tls_path, METH_NOARGS,
      "Whether TLS drives OpenSSL directly, and why not or None."},
+    {"end_when_orphaned", end_when_orphaned, METH_O,
+     "end_when_orphaned(seconds): be killed so long after the parent's death; 0: never."},
     {"task_record", task_record, METH_O,
      "What a task remembers of itself, or None for a foreign one."},
     {"_http1_events", method(http1_events), METH_FASTCALL,

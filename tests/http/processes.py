@@ -14,7 +14,7 @@ from pathlib import Path
 DEADLINE = 60  # seconds for anything to happen, on a machine that has other things to do
 
 APP = """
-import asyncio, os, time
+import asyncio, itertools, os, time
 
 VERSION = "1"
 
@@ -40,6 +40,9 @@ async def app(scope, receive, send):
     elif path == "/block":
         print("hangs", flush=True)
         time.sleep(float(scope["query_string"]))
+    elif path == "/stuck":
+        print("hangs", flush=True)
+        max(itertools.repeat(0))  # in C, where no handler of Python's is called
     elif path == "/stubborn":
         print("hangs", flush=True)
         while True:

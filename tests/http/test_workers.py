@@ -225,6 +225,7 @@ async def test_workers_end_when_the_supervisor_dies(tmp_path):
         (APP, "/block?600"),
         (APP, "/stubborn?600"),
         ("import time; print('hangs', flush=True); time.sleep(600)", None),
+        (APP, "/stuck"),
     ],
 )
 async def test_workers_that_hang_end_when_the_supervisor_dies(tmp_path, app, path):

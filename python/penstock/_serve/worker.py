@@ -1,17 +1,15 @@
 """`python -m penstock._serve.worker FD`: one worker, as a supervisor starts it.
 
 FD is its end of a channel, by which it gets what it serves, tells that it is ready and that it
-lives, and learns when it is to end: also when the supervisor dies. Then nobody is left who kills a
-worker that hangs, so the kernel is asked to: `_Orphaned`.
+lives, and learns when it is to end: also when the supervisor dies. Then what is under way ends as
+ever, and nobody is left who kills a worker that hangs: so the kernel is asked to.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import ctypes
 import faulthandler
-import os
 import pickle
 import select
 import signal
@@ -21,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import penstock
+from penstock import _core
 from penstock._runner import run
 
 from . import logs, metrics
@@ -30,7 +29,7 @@ from .server import Server
 
 _BEAT = 0.5  # seconds
 AFTER_GRACE = 5.0  # seconds beyond timeout_graceful_shutdown, then a worker is killed
-_PR_SET_PDEATHSIG = 1
+_STARTING = 30.0  # seconds of that, until the options are there
 
 
 @dataclass(frozen=True)
@@ -96,28 +95,6 @@ class Worker(Server):
             self.stop()
 
 
-class _Orphaned:
-    """SIGHUP's handler: by it the kernel tells that the supervisor has died.
-
-    It runs amid a call that blocks the loop, and where the loop does not run yet. The loop hears of
-    the same by its channel and lets what is under way end; this sees to it that it does not take
-    longer than it may.
-    """
-
-    allowed: float = 30.0  # seconds; 0: no bound
-
-    def __init__(self) -> None:
-        self._supervisor = os.getppid()
-        signal.signal(signal.SIGHUP, self)
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGHUP), 0, 0, 0)
-
-    def __call__(self, number: int, frame: Any) -> None:
-        # Others send SIGHUP too: a terminal does, to the whole group.
-        if self.allowed and os.getppid() != self._supervisor:
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.setitimer(signal.ITIMER_REAL, self.allowed + AFTER_GRACE)
-
-
 def _first_message(channel: Channel) -> Assignment | None:
     select.select([channel.fileno()], [], [])
     messages, _ = channel.receive()
@@ -130,7 +107,7 @@ def main(words: list[str]) -> int:
     # A terminal's, which the whole group gets: what it means is the supervisor's to say. No
     # SIG_IGN, which the application's children would inherit.
     signal.signal(signal.SIGINT, lambda *_: None)
-    orphaned = _Orphaned()
+    _core.end_when_orphaned(_STARTING + AFTER_GRACE)
     channel = Channel(socket.socket(fileno=int(words[0])))
     assignment = _first_message(channel)
     if assignment is None:
@@ -141,7 +118,8 @@ def main(words: list[str]) -> int:
     penstock.install()
     try:
         worker = Worker(channel, assignment)
-        orphaned.allowed = worker.config.timeout_graceful_shutdown
+        grace = worker.config.timeout_graceful_shutdown
+        _core.end_when_orphaned(grace + AFTER_GRACE if grace else 0)
         logs.configure(worker.config)
         run(worker.work(sockets))
     except ServerError as error:
