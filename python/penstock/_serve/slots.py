@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import os
 import random
 import signal
+import socket
 import subprocess
+import sys
 
 from . import metrics
 from .channel import Channel
 from .config import Config
+from .worker import Assignment
 
 _FIRST_DELAY = 0.1  # seconds
 _LONGEST_DELAY = 30.0
@@ -65,6 +69,40 @@ class Process:
         if self.resident is not None and self.resident >= self.most_resident:
             return "rss"
         return None
+
+
+def spawn(slot: Slot, app: str, config: Config, count: int, fds: tuple[int, ...]) -> Process:
+    """A process of its own, with these sockets, one of `count`."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    options = {
+        **vars(config),
+        # The supervisor's to see to. Whether there may be others a worker tells WSGI.
+        "workers": 0 if config.reload else count,
+        "reload": False,
+        "metrics_port": None,
+        "limit_max_requests": 0,
+        "limit_worker_lifetime": 0,
+        "limit_worker_rss": 0,
+        "fd": None,
+    }
+    environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+    with theirs:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
+                "-P",  # the current directory is the application's to import from, not ours
+                "-m",
+                "penstock._serve.worker",
+                str(theirs.fileno()),
+            ],
+            pass_fds=(theirs.fileno(), *fds),
+            env=environment,
+        )
+    made = Process(slot, process, Channel(ours), fds, config)
+    assignment = Assignment(app, options, slot.index, fds)
+    made.channel.send("assignment", assignment=assignment.to_text())
+    return made
 
 
 class Slot:

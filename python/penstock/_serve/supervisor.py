@@ -8,23 +8,18 @@ the one before stops to accept, finishes what it has and ends. All of it is one 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from penstock._runner import run
 
 from . import logs, metrics, systemd
-from .channel import Channel
 from .config import Config, ServerError
 from .listeners import Listeners
 from .server import location
-from .slots import Phase, Process, Slot, delay_after, how_it_ended
-from .worker import AFTER_GRACE, Assignment
+from .slots import Phase, Process, Slot, delay_after, how_it_ended, spawn
+from .worker import AFTER_GRACE
 
 log = logs.server
 
@@ -156,37 +151,9 @@ class Supervisor:
 
     def _start(self, slot: Slot) -> Process:
         fds = self._fds(slot)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        options = {
-            **vars(self.config),
-            # The supervisor's to see to. Whether there may be others a worker tells WSGI.
-            "workers": 0 if self.config.reload else self._count,
-            "reload": False,
-            "metrics_port": None,
-            "limit_max_requests": 0,
-            "limit_worker_lifetime": 0,
-            "limit_worker_rss": 0,
-            "fd": None,
-        }
-        environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
-        with theirs:
-            process = subprocess.Popen(
-                [
-                    sys.executable,
-                    *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
-                    "-P",  # the current directory is the application's to import from, not ours
-                    "-m",
-                    "penstock._serve.worker",
-                    str(theirs.fileno()),
-                ],
-                pass_fds=(theirs.fileno(), *fds),
-                env=environment,
-            )
-        made = Process(slot, process, Channel(ours), fds, self.config)
-        assignment = Assignment(self._app, options, slot.index, fds)
-        made.channel.send("assignment", assignment=assignment.to_text())
+        made = spawn(slot, self._app, self.config, self._count, fds)
         self._processes.add(made)
-        asyncio.get_running_loop().add_reader(ours.fileno(), self._on_message, made)
+        asyncio.get_running_loop().add_reader(made.channel.fileno(), self._on_message, made)
         if slot.serving is None:
             slot.serving = made
         else:
