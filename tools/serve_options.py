@@ -77,6 +77,13 @@ FIXED = (
         "MiB",
         "`--limit-ws-inflation`",
     ),
+    (
+        "bytes of a body that wait in memory for a WSGI application's thread",
+        "python/penstock/_serve/wsgi_body.py",
+        "SHORT",
+        "KiB",
+        "in a temporary file",
+    ),
     ("bytes of a PROXY header, version 1", PROXY, "_MOST_V1", "", "closed"),
     ("bytes behind the first 16 of one, version 2", PROXY, "_MOST_V2", "", "closed"),
     (

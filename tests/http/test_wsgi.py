@@ -1,12 +1,16 @@
 """WSGI applications: PEP 3333, seen from both ends."""
 
+import contextlib
 import contextvars
+import errno
 import io
 import logging
+import os
 import socket
 import struct
 import sys
 import threading
+import time
 from wsgiref.validate import validator
 
 import pytest
@@ -102,11 +106,12 @@ class TestEnvironment:
 
 class TestBody:
     @pytest.mark.parametrize("size", [0, 1, 70_000, 1_000_000])
-    def test_with_a_length(self, size):
+    @pytest.mark.parametrize("threads", [1, 10])
+    def test_with_a_length(self, size, threads):
         content = bytes(range(256)) * (size // 256 + 1)
         content = content[:size]
         head = f"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {size}\r\n\r\n"
-        environ = environ_for(head.encode() + content)
+        environ = environ_for(head.encode() + content, wsgi_threads=threads)
         assert environ["body"] == content
         assert environ["CONTENT_LENGTH"] == str(size)
 
@@ -177,6 +182,97 @@ class TestBody:
             assert server.get()[0] == 200
             slow.sendall(b"56789")
             assert slow.recv(1000).startswith(b"HTTP/1.1 200")
+
+    @pytest.mark.parametrize("threads", [1, 2, 4])
+    @pytest.mark.parametrize("expects", [False, True])
+    def test_slow_ones_leave_threads_to_others(self, threads, expects):
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return [environ["wsgi.input"].read()[-1000:]]
+
+        large = get().replace(b"GET", b"POST", 1)[:-2]
+        content = bytes(range(256)) * 4000
+        with served(app, wsgi_threads=threads) as server, contextlib.ExitStack() as stack:
+            slow = [stack.enter_context(server.connect()) for _ in range(2 * threads)]
+            for sock in slow:
+                expected = b"Expect: 100-continue\r\n" if expects else b""
+                sock.sendall(large + expected + b"Content-Length: 100000\r\n\r\n01234")
+                if expects:
+                    assert sock.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            assert server.get()[0] == 200
+            got = server.exchange(large + b"Content-Length: 1024000\r\n\r\n" + content)
+            assert got.endswith(content[-1000:])
+            for sock in slow:
+                sock.sendall(content[:99_995])
+                assert read_all(sock).endswith(content[98_995:99_995])
+
+    def test_where_too_much_is_kept_no_more_is_read(self):
+        began = threading.Semaphore(0)
+
+        def app(environ, start_response):
+            began.release()
+            start_response("200 OK", [])
+            return [environ["wsgi.input"].read()]
+
+        content = bytes(range(256)) * 80_000
+        head = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        options = {"wsgi_threads": 2, "limit_wsgi_spool": 200_000}
+        with (
+            served(app, **options) as server,
+            server.connect() as first,
+            server.connect() as other,
+            server.connect() as short,
+        ):
+            first.sendall(head % 100_000 + b"x" * 10)
+            assert began.acquire(timeout=20)
+            sending = threading.Thread(target=other.sendall, args=(head % len(content) + content,))
+            sending.start()
+            while server.server.measure()["received_bytes"] < 200_000:
+                time.sleep(0.01)
+            short.sendall(head % 50_000 + bytes(50_000))
+            assert read_all(short).endswith(bytes(50_000))
+            assert server.server.measure()["received_bytes"] < 2_000_000
+            first.sendall(b"x" * 99_990)
+            assert read_all(first).endswith(b"x" * 100_000)
+            assert read_all(other).endswith(content)
+            sending.join()
+
+    @pytest.mark.parametrize("broken", [False, True])
+    def test_what_is_kept_is_read_first(self, monkeypatch, broken):
+        """Also where it can't be: then the rest is read by a thread."""
+        if broken:
+            real, budget = os.pwrite, [100_000]
+
+            def pwrite(fd, data, offset):
+                count = min(len(data), budget[0])
+                if not count:
+                    raise OSError(errno.ENOSPC, "full")
+                budget[0] -= count
+                return real(fd, data[:count], offset)
+
+            monkeypatch.setattr(os, "pwrite", pwrite)
+        content = bytes(range(256)) * 4000
+        request = get("/", f"Content-Length: {len(content)}").replace(b"GET", b"POST", 1) + content
+        assert environ_for(request, wsgi_threads=1)["body"] == content
+
+    def test_of_a_client_that_goes_nothing_is_kept(self):
+        called = threading.Event()
+
+        def app(environ, start_response):
+            called.set()
+
+        with served(app, wsgi_threads=1) as server:
+            before = len(os.listdir("/proc/self/fd"))
+            with server.connect() as sock:
+                sock.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n")
+                sock.sendall(bytes(200_000))
+                while server.server.measure()["received_bytes"] < 200_000:
+                    time.sleep(0.01)
+                assert len(os.listdir("/proc/self/fd")) > before + 2
+            while server.server.connections:
+                time.sleep(0.01)
+            assert len(os.listdir("/proc/self/fd")) <= before
+        assert not called.is_set()
 
     @pytest.mark.parametrize("how", ["ends", "resets", "shuts its half"])
     def test_a_client_that_goes_is_told_of_by_an_error(self, how, caplog):

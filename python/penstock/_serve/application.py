@@ -103,7 +103,12 @@ def adapted(app: Any, interface: str, config: Config) -> Any:
     if interface == "wsgi":
         from .wsgi import WsgiAdapter
 
-        return WsgiAdapter(app, config.wsgi_threads, multiprocess=bool(config.workers))
+        return WsgiAdapter(
+            app,
+            config.wsgi_threads,
+            config.limit_wsgi_spool,
+            multiprocess=bool(config.workers),
+        )
     from .aiohttp_app import AiohttpAdapter
 
     return AiohttpAdapter(app, config)

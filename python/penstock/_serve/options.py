@@ -278,6 +278,13 @@ OPTIONS: list[Option] = [
             "bytes of further requests that wait for a response: then no more is read",
         ),
         (
+            "limit_wsgi_spool",
+            size,
+            256 << 20,
+            "bytes of bodies that are kept in temporary files for a WSGI application while half of "
+            "its threads wait for others: then no more is read",
+        ),
+        (
             "timeout_head",
             seconds,
             30.0,

@@ -9,8 +9,7 @@ for. What both touch is guarded by `_Call.changed`, on which only the thread eve
 - once the client has gone, or the server has given the call up, the next read or block of the
   response ends the iteration.
 
-A request whose body is short and announced does not get a thread before the body is there: threads
-are few, and slow clients many.
+Whether a request gets a thread before all of its body is there: wsgi_body.py.
 """
 
 from __future__ import annotations
@@ -23,11 +22,10 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from .wsgi_body import Input
+from .wsgi_body import SHORT, Bodies, Input, Spool
 from .wsgi_environ import environ_of
 
 _MOST_AHEAD = 64 * 1024  # bytes of a response that wait for the client; then the thread does
-_SHORT_BODY = 64 * 1024  # bytes, up to which a body is awaited before there is a thread
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -75,9 +73,12 @@ class Threads:
 class WsgiAdapter:
     """`app` as an ASGI 3 callable, which runs at most `threads` requests at a time."""
 
-    def __init__(self, app: Any, threads: int = 10, *, multiprocess: bool = False) -> None:
+    def __init__(
+        self, app: Any, threads: int, most_kept: int, *, multiprocess: bool = False
+    ) -> None:
         self._app = app
         self._threads = Threads(max(threads, 1))
+        self._bodies = Bodies(threads, most_kept)
         self._multiprocess = multiprocess
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -88,11 +89,14 @@ class WsgiAdapter:
             await receive()
             return await send({"type": "websocket.close"})
         environ = environ_of(scope, self._multiprocess)
-        call = _Call(self._app, environ)
-        if not await call.receive_short_body(receive):
-            return
-        self._threads.submit(call.run_in(contextvars.copy_context()))
-        await call.pump(receive, send)
+        call = _Call(self._app, environ, self._bodies)
+        try:
+            if not await call.receive_body(receive):
+                return
+            self._threads.submit(call.run_in(contextvars.copy_context()))
+            await call.pump(receive, send)
+        finally:
+            call.release()
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -113,10 +117,15 @@ class _Ended(Exception):
 class _Call:
     """One request, between the thread that answers it and the loop."""
 
-    def __init__(self, app: Any, environ: dict[str, Any]) -> None:
+    def __init__(self, app: Any, environ: dict[str, Any], bodies: Bodies) -> None:
         self._app = app
         self._environ = environ
         self._loop = asyncio.get_running_loop()
+        self._spool = Spool()  # the loop's until there is a thread, and then that's
+        self._kept = 0  # bytes in its file
+        self._bodies = bodies
+        self._may_wait = False  # the thread, for the body
+        self._has_thread = False
         # The loop's, in which the pump waits for news.
         self._news: asyncio.Future[None] | None = None
         # The thread's.
@@ -138,27 +147,47 @@ class _Call:
 
     # -- the loop's side --
 
-    async def receive_short_body(self, receive: Receive) -> bool:
-        """Have what need not be waited for in a thread. False where the client has gone."""
+    async def receive_body(self, receive: Receive) -> bool:
+        """Have what is not waited for in a thread. False where the client has gone."""
         length = self._environ.get("CONTENT_LENGTH")
-        if length is None:
-            self._is_body_over = "HTTP_TRANSFER_ENCODING" not in self._environ
+        if (length is None and "HTTP_TRANSFER_ENCODING" not in self._environ) or length == "0":
+            self._is_body_over = True
             return True
+        is_short = length is not None and length.isdecimal() and int(length) <= SHORT
         # "Expect: 100-continue" leaves it to the application whether it wants the body.
-        if not length.isdecimal() or int(length) > _SHORT_BODY or "HTTP_EXPECT" in self._environ:
-            return True
-        self._is_body_over = int(length) == 0
-        while not self._is_body_over:
+        if not is_short or "HTTP_EXPECT" in self._environ:
+            self._may_wait = await self._bodies.may_wait(at_once=True)
+        while not self._may_wait and not self._is_body_over:
+            if self._spool.is_full or (self._spool.is_in_file and self._bodies.is_full):
+                self._may_wait = await self._bodies.may_wait(at_once=False)
+                break
             message = await receive()
             if message["type"] == "http.disconnect":
                 return False
-            self._add_body(message)
+            self._spool.add(message.get("body", b""))
+            self._is_body_over = not message.get("more_body", False)
+            self._bodies.kept += self._spool.in_file - self._kept
+            self._kept = self._spool.in_file
         return True
+
+    def release(self) -> None:
+        """Let others have what it has taken."""
+        self._waits_no_more()
+        self._bodies.kept -= self._kept
+        if not self._has_thread:
+            self._spool.close()
+
+    def _waits_no_more(self) -> None:
+        if self._may_wait:
+            self._may_wait = False
+            self._bodies.release()
 
     def _add_body(self, message: Message) -> None:
         if message.get("body"):
             self._pieces.append(message["body"])
-        self._is_body_over = not message.get("more_body", False)
+        if not message.get("more_body", False):
+            self._is_body_over = True
+            self._waits_no_more()
 
     async def pump(self, receive: Receive, send: Send) -> None:
         """Send and receive for the thread until it is done. Raises what the application does."""
@@ -231,6 +260,7 @@ class _Call:
 
     def run_in(self, context: contextvars.Context) -> Callable[[], None]:
         """What the thread has to do."""
+        self._has_thread = True
         return lambda: context.run(self._run)
 
     def _run(self) -> None:
@@ -241,6 +271,7 @@ class _Call:
             pass
         except BaseException as error:
             self._failure = error
+        self._spool.close()
         with self.changed:
             self._is_over = True
             self._tell()
@@ -326,6 +357,8 @@ class _Call:
 
     def _next_piece(self) -> bytes:
         """More of the request's body, once it comes; b"" at its end."""
+        if piece := self._spool.take():
+            return piece
         with self.changed:
             while not self._pieces and not self._is_body_over:
                 if self._refusal is not None:

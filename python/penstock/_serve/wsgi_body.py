@@ -1,9 +1,100 @@
-"""The body of a request to a WSGI application: its wsgi.input."""
+"""The body of a request to a WSGI application: what is awaited of it before there is a thread, and
+its wsgi.input.
+
+Threads are few, and slow clients many. So at most half of the threads are for calls whose body
+still comes, which read it as it does. Where those are taken a call gets a thread once all of its
+body is there; meanwhile that is kept in a Spool. And where spools have as much as they may, no more
+is read until one of the half is free.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from typing import IO
+
+SHORT = 64 * 1024  # bytes of a body that are kept in memory
+_BLOCK = 64 * 1024  # bytes of a file that are read at once
+
+
+class Bodies:
+    """Those of a server: how many threads may wait for one, and how much is kept in files."""
+
+    def __init__(self, threads: int, most_kept: int) -> None:
+        self._most_waiting = threads // 2  # with one thread there is none to spare
+        self._free = asyncio.Semaphore(self._most_waiting)
+        self._most_kept = most_kept
+        self.kept = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self.kept >= self._most_kept
+
+    async def may_wait(self, *, at_once: bool) -> bool:
+        """Whether a thread may wait for a body, which release() then ends."""
+        if self._free.locked() and (at_once or self._most_waiting == 0):
+            return False
+        await self._free.acquire()
+        return True
+
+    def release(self) -> None:
+        self._free.release()
+
+
+class Spool:
+    """What has come of a body, in that order: in memory, and beyond SHORT in a file."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._in_memory = 0
+        self._file: IO[bytes] | None = None
+        self._taken = 0  # of the file
+        self._behind: list[bytes] = []  # the file, where that takes no more
+        self.in_file = 0
+
+    @property
+    def is_in_file(self) -> bool:
+        """What comes now goes there."""
+        return self._in_memory >= SHORT
+
+    @property
+    def is_full(self) -> bool:
+        """There is no place for more: the disk is full, or descriptors have run out."""
+        return bool(self._behind)
+
+    def add(self, piece: bytes) -> None:
+        self._in_memory += len(piece)
+        if self._in_memory <= SHORT:
+            self._pieces.append(piece)
+            return
+        rest = memoryview(piece)
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+            while rest:
+                count = os.pwrite(self._file.fileno(), rest, self.in_file)
+                self.in_file += count
+                rest = rest[count:]
+        except OSError:
+            self._behind.append(bytes(rest))
+
+    def take(self) -> bytes:
+        """The next piece, once nothing more is added; b"" at the end."""
+        if self._pieces:
+            pieces, self._pieces = self._pieces, []
+        elif self._file is not None and self._taken < self.in_file:
+            pieces = [os.pread(self._file.fileno(), _BLOCK, self._taken)]
+            self._taken += len(pieces[0])
+        else:
+            pieces, self._behind = self._behind, []
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
 
 class Input:
