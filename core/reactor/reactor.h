@@ -70,6 +70,9 @@ public:
     // statistics, not for deadlines.
     TimePoint turn_time() const noexcept { return turn_time_; }
 
+    // When the kernel was asked last, as exactly.
+    TimePoint polled() const noexcept { return polled_; }
+
     // False, with nothing changed, where memory is out.
     bool try_push(Word word) noexcept { return ready_.try_push(word); }
     // For what has to run although try_push() failed: a wake that got lost would leave its task
@@ -214,7 +217,7 @@ private:
         int count = host.wait(*backend_, timeout);
         if (idle) wakeup_.done();
         turn_time_ = idle ? now() : std::max(turn_time_, coarse_now());
-        polled_ = turn_time_;
+        polled_ = slice_began_ = turn_time_;
         if (idle || count != 0)
             polls_in_vain_ = 0;
         else if (polls_in_vain_ < kPollsInVain)
@@ -249,7 +252,7 @@ private:
 
     // Whether the turn has taken its time; every so many entries only, for it reads a clock.
     bool is_slice_over(std::size_t entries) const noexcept {
-        return entries % kEntriesBetweenLooks == 1 && coarse_now() - polled_ >= kSlice;
+        return entries % kEntriesBetweenLooks == 1 && coarse_now() - slice_began_ >= kSlice;
     }
 
     // Runs the first `count` entries; false where the turn is over.
@@ -284,12 +287,18 @@ private:
     bool deliver_events(Host& host) {
         if (delivered_ == 0) is_fifo_ = chooser_.is_fifo() || !order_events(events_);
         bytes_received_ = 0;
+        if (delivered_ > 0) slice_began_ = coarse_now();
         while (delivered_ < events_ && !host.failed()) {
             std::size_t next = delivered_++;
             backend_->deliver(is_fifo_ ? next : order_[next]);
             run_words(host, completed_, false);
             if (outbox_.is_due()) outbox_.flush();
-            if (bytes_received_ >= kMostBytesATurn && !ready_.empty() && !host.stopping()) break;
+            if (host.stopping()) continue;
+            if (bytes_received_ >= kMostBytesATurn && !ready_.empty()) break;
+            if (delivered_ < events_ && is_slice_over(delivered_ + 1)) [[unlikely]] {
+                slice_began_ = coarse_now();  // what is ready has one of its own
+                break;
+            }
         }
         return !host.interrupted();
     }
@@ -354,6 +363,7 @@ private:
     std::size_t words_left_ = 0;      // of those that run_words() runs
     TimePoint turn_time_ = now();
     TimePoint polled_ = turn_time_;
+    TimePoint slice_began_ = turn_time_;
     Duration shift_ = Duration::zero();  // deadlines are times of now() + shift_
     unsigned turns_since_poll_ = 0;
     unsigned polls_in_vain_ = 0;  // up to kPollsInVain

@@ -351,6 +351,71 @@ TEST_F(ReactorTest, ABusyQueueStarvesNeitherIoNorTimers) {
     EXPECT_LT(timer_seen - start, 50ms);
 }
 
+// Events each of which takes a while: what is ready, timers and other threads get through.
+TEST_F(ReactorTest, BusyEventsStarveNothingEither) {
+    constexpr int kCount = 60;
+    std::vector<CountingWatcher> watchers(kCount);
+    std::vector<int> expected;
+    std::vector<std::size_t> before;  // events that were delivered before each of the three
+    auto others = [&] { return word([&] { before.push_back(seen.size()); }); };
+    Letter letter;
+    for (int i = 0; i < kCount; ++i) {
+        CountingWatcher& watcher = watchers[static_cast<std::size_t>(i)];
+        expected.push_back(i);
+        watcher.then = [&, i](Ready) {
+            if (i == 0) {
+                reactor.try_push(others());
+                reactor.timers().push(now(), others());
+                reactor.post(letter = {.word = others()});
+            }
+            for (TimePoint end = now() + 2ms; now() < end;) {
+            }
+            seen.push_back(i);
+            if (i == kCount - 1) stop_soon();
+        };
+        backend.watch(kUserFd + i, Ready::kRead, watcher);
+        backend.make_ready(kUserFd + i, Ready::kRead);
+    }
+    backend.on_wait = [](Duration) {};
+    run();
+    EXPECT_EQ(seen, expected);
+    ASSERT_EQ(before.size(), 3u);
+    EXPECT_LT(std::ranges::max(before), 30u);
+}
+
+// Neither do the two of them each other.
+TEST_F(ReactorTest, BusyEventsAndABusyQueueTakeTurns) {
+    constexpr int kCount = 30;
+    std::vector<CountingWatcher> watchers(kCount);
+    auto take_time = [] {
+        for (TimePoint end = now() + 2ms; now() < end;) {
+        }
+    };
+    for (int i = 0; i < kCount; ++i) {
+        CountingWatcher& watcher = watchers[static_cast<std::size_t>(i)];
+        watcher.then = [&](Ready) {
+            take_time();
+            seen.push_back(1);
+        };
+        backend.watch(kUserFd + i, Ready::kRead, watcher);
+        backend.make_ready(kUserFd + i, Ready::kRead);
+        reactor.try_push(word([&] {
+            take_time();
+            seen.push_back(2);
+        }));
+    }
+    stop_soon();
+    run();
+    EXPECT_EQ(std::count(seen.begin(), seen.end(), 1), kCount);
+    EXPECT_EQ(std::count(seen.begin(), seen.end(), 2), kCount);
+    std::size_t longest = 0, together = 0;
+    for (std::size_t i = 1; i < seen.size(); ++i) {
+        together = seen[i] == seen[i - 1] ? together + 1 : 0;
+        longest = std::max(longest, together);
+    }
+    EXPECT_LT(longest, 20u);
+}
+
 TEST_F(ReactorTest, ManyTurnsOfBusyWorkStarveNothingEither) {
     CountingWatcher watcher;
     reactor.watch_own(kUserFd, watcher);  // nothing makes the loop ask in every turn
