@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 #include "transport/acceptor.h"
 #include "transport/socket_transport.h"
@@ -9,7 +10,8 @@
 namespace penstock::py {
 
 Network::Network(Loop* loop)
-    : acceptors_(PyDict_New()),
+    : loop_(loop),
+      acceptors_(PyDict_New()),
       lookups_(loop),
       scratch_(std::make_unique_for_overwrite<std::byte[]>(kMostBytesARead)) {
     if (acceptors_ == nullptr) {
@@ -78,6 +80,11 @@ PyObject* Network::take_block(std::size_t size) noexcept {
     }
     std::rotate(blocks_.begin(), found, found + 1);
     return Py_NewRef(blocks_.front().bytes);
+}
+
+bool Network::takes_handshake() noexcept {
+    TimePoint asked = loop_->reactor->polled();
+    return std::exchange(handshaken_, asked) != asked || coarse_now() - asked < Reactor::kSlice;
 }
 
 int Network::traverse(visitproc visit, void* arg) const noexcept {

@@ -49,11 +49,18 @@ public:
     // Of the next sock_recv(), by what the last one has brought; 0: through scratch().
     std::size_t& sock_read_size() noexcept { return sock_read_size_; }
 
+    // Whether there is time for another step of a TLS handshake, which takes a millisecond with an
+    // RSA key of 2048 bits, and several with longer ones. What many clients send at once would keep
+    // all others waiting until the last of them is through: so, each time the kernel has been
+    // asked, a slice of time is theirs, and one step at least.
+    bool takes_handshake() noexcept;
+
     int traverse(visitproc visit, void* arg) const noexcept;
 
     static constexpr std::size_t kMostBytesARead = std::size_t{256} * 1024;
 
 private:
+    Loop* loop_;
     ListNode transports_{&transports_, &transports_};
     std::vector<Transport*> by_fd_;
     PyObject* acceptors_;
@@ -64,6 +71,7 @@ private:
         PyObject* bytes = nullptr;
         std::size_t capacity = 0;
     };
+    TimePoint handshaken_;  // Reactor::polled() of the last step of a handshake
     std::size_t sock_read_size_ = 0;
     std::array<Block, 8> blocks_;  // the last used first; some may be in use elsewhere
 };

@@ -141,6 +141,7 @@ void read_large(SocketTransport* transport) noexcept {
 
 // A native protocol looks at the bytes where they are.
 void read_natively(SocketTransport* transport) noexcept {
+    if (transport->native->puts_off_reading()) return;
     std::span<std::byte> memory = transport->loop->network->scratch().first(most_a_read(transport));
     ssize_t received = socket::recv(transport->fd, memory);
     if (received == 0) return received_eof(transport);

@@ -18,6 +18,8 @@ public:
     // The same for who would copy the bytes to keep them: keeps_bytes() says so.
     virtual bool on_object(PyObject* bytes) noexcept;
     virtual bool keeps_bytes() const noexcept { return false; }
+    // Whether it would rather be read in a later turn: the kernel tells again of what waits.
+    virtual bool puts_off_reading() noexcept { return false; }
     // As eof_received(): whether the transport stays open, which is 0, 1 or -1.
     virtual int on_eof() noexcept = 0;
     virtual bool on_pause_writing() noexcept = 0;

@@ -25,6 +25,7 @@
 #include "net/write_queue.h"
 #include "py/ref.h"
 #include "tls/cipher.h"
+#include "transport/network.h"
 #include "transport/stream_protocol.h"
 #include "transport/tls_library.h"
 #include "transport/view.h"
@@ -70,6 +71,9 @@ public:
     }
 
     bool on_bytes(std::span<const std::byte> bytes) noexcept override;
+    bool puts_off_reading() noexcept override {
+        return state_ == Phase::kHandshake && !loop_->network->takes_handshake();
+    }
     int on_eof() noexcept override;
     bool on_pause_writing() noexcept override;
     bool on_resume_writing() noexcept override;

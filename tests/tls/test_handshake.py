@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import shutil
 import socket
 import ssl
 import struct
 import sys
+import time
 
 import pytest
 
@@ -429,6 +431,50 @@ async def test_slow_servers_hold_up_nobody_else(server_context, client_context, 
             task.cancel()
         await asyncio.wait(slow)
     assert all(task.cancelled() for task in slow)
+
+
+@pytest.mark.penstock_only("asyncio takes all that have come before it looks at anything else")
+async def test_many_at_once_leave_others_their_turns(
+    server_context, client_context, recorder, pair
+):
+    """Each of thirty handshakes takes three milliseconds, a slice of the loop's time eight."""
+    loop = asyncio.get_running_loop()
+    order = []
+
+    def take_time(*_):
+        order.append("handshake")
+        end = time.perf_counter() + 0.003
+        while time.perf_counter() < end:
+            pass
+
+    def again(_, data):
+        order.append("other")
+        pair[1].send(data)
+
+    server_context.sni_callback = take_time
+    other, _ = await loop.create_connection(lambda: recorder(data_received=again), sock=pair[0])
+    with contextlib.ExitStack() as stack:
+        accepting = []
+        for _ in range(30):
+            near, far = socket.socketpair()
+            stack.enter_context(far)
+            hello = ssl.MemoryBIO()
+            tls = client_context.wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost")
+            with pytest.raises(ssl.SSLWantReadError):
+                tls.do_handshake()
+            far.send(hello.read())
+            accept = loop.connect_accepted_socket(recorder, near, ssl=server_context)
+            accepting.append(asyncio.create_task(accept))
+        pair[1].send(b"x")
+        async with asyncio.timeout(20):
+            while order.count("handshake") < len(accepting):
+                await asyncio.sleep(0)
+        for task in accepting:
+            task.cancel()
+        await asyncio.wait(accepting)
+    other.abort()
+    runs = [len(list(run)) for each, run in itertools.groupby(order) if each == "handshake"]
+    assert max(runs) < 10, runs
 
 
 async def test_the_timeout_of_a_handshake_is_its_whole_time(
