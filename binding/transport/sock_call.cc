@@ -112,7 +112,14 @@ PySendResult begin_recv(Coroutine* self, PyObject** result) noexcept {
 
 PySendResult try_recv_into(SockCall* call, int fd, PyObject** result) noexcept {
     Py_buffer view;
-    if (PyObject_GetBuffer(call->argument, &view, PyBUF_WRITABLE) < 0) return fail(result);
+    if (PyObject_GetBuffer(call->argument, &view, PyBUF_WRITABLE) < 0) {
+        // In the words of socket.recv_into(), which hides what the object has said.
+        bool is_none = call->argument == Py_None;
+        PyErr_Format(PyExc_TypeError,
+                     "recv_into() argument 1 must be read-write bytes-like object, not %.50s",
+                     is_none ? "None" : Py_TYPE(call->argument)->tp_name);
+        return fail(result);
+    }
     ssize_t received = socket::try_recv(
         fd, {static_cast<std::byte*>(view.buf), static_cast<std::size_t>(view.len)});
     PyBuffer_Release(&view);
@@ -149,6 +156,10 @@ PySendResult try_sendall(SockCall* call, int fd, PyObject** result) noexcept {
 PySendResult begin_sendall(Coroutine* self, PyObject** result) noexcept {
     SockCall* call = as_sock_call(self);
     if (!PyBytes_CheckExact(call->argument)) {
+        // What socket.send() would refuse.
+        Py_buffer all;
+        if (PyObject_GetBuffer(call->argument, &all, PyBUF_SIMPLE) < 0) return fail(result);
+        PyBuffer_Release(&all);
         // It holds the buffer for as long as bytes of it have to leave.
         Ref<> view = Ref<>::steal(PyMemoryView_FromObject(call->argument));
         PyObject* bytes = view ? PyObject_CallMethod(view.get(), "cast", "s", "B") : nullptr;

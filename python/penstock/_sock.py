@@ -51,13 +51,13 @@ class Sockets(Resolving):
     async def sock_sendall(self, sock: socket.socket, data: ReadableBuffer) -> None:
         """Send all of `data`. After an exception there is no telling how much has left."""
         self._check_socket(sock)
-        rest = memoryview(data).cast("B")
+        rest = data
         while True:
             try:
                 sent = sock.send(rest)
             except _WOULD_BLOCK:
                 sent = 0
-            rest = rest[sent:]
+            rest = memoryview(rest).cast("B")[sent:]
             if not rest:
                 return
             await self._writable(sock)
