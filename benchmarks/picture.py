@@ -16,7 +16,14 @@ GAP = 9  # between tables
 DOT = 4
 
 # Seen apart by those who see few colours (Okabe and Ito).
-COLOURS = {"asyncio": "#0072b2", "uvloop": "#d55e00", "rloop": "#009e73", "zuvloop": "#cc79a7"}
+COLOURS = {
+    "asyncio": "#0072b2",
+    "uvloop": "#d55e00",
+    "aiofastnet": "#e69f00",
+    "rloop": "#009e73",
+    "zuvloop": "#cc79a7",
+    "penstock_uring": "#56b4e9",
+}
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as xml
 import picture
 import pytest
 import report
-from penstock.bench import output
+from penstock.bench import output, peers
 from penstock.bench.rounds import Figure, Row, Table, percentiles
 
 LESS = Figure("CPU", "µs")
@@ -66,3 +66,9 @@ def test_the_picture_has_a_dot_a_ratio(table) -> None:
     assert len(dots) == 2
     width = float(drawn.get("width") or 0)
     assert all(picture.LEFT <= float(dot.get("cx") or 0) <= width for dot in dots)
+
+
+def test_every_loop_has_a_colour_of_its_own(table) -> None:
+    for peer in output.others(list(peers.NAMES)):
+        assert picture.COLOURS[peer] in picture.drawn([table], ["asyncio", peer, "penstock"])
+    assert len(set(picture.COLOURS.values())) == len(picture.COLOURS)

@@ -90,7 +90,9 @@ async def test_sendall_of_what_has_gaps(pair):
     loop = asyncio.get_running_loop()
     for debug in (False, True):
         loop.set_debug(debug)
-        with pytest.raises(BufferError, match="^memoryview: underlying buffer is not C-contiguous$"):
+        with pytest.raises(
+            BufferError, match="^memoryview: underlying buffer is not C-contiguous$"
+        ):
             await loop.sock_sendall(pair[0], memoryview(b"a b c")[::2])
 
 
@@ -675,9 +677,7 @@ async def test_buffers_that_are_wrong(pair):
         loop.set_debug(debug)
         for data in ("text", 5, None):
             kind = type(data).__name__
-            with pytest.raises(
-                TypeError, match=f"^a bytes-like object is required, not '{kind}'$"
-            ):
+            with pytest.raises(TypeError, match=f"^a bytes-like object is required, not '{kind}'$"):
                 await loop.sock_sendall(pair[0], data)
 
 

@@ -29,10 +29,10 @@ Grow = Callable[[int], Awaitable[None]]
 
 FIGURES = {"bytes": Figure("", "bytes each")}
 ROWS = {
-    "task waiting for an asyncio.Event": (10_000, 50_000),
-    "task in asyncio.sleep": (10_000, 50_000),
-    "connection of a protocol": (1_000, 5_000),
-    "connection of streams": (1_000, 5_000),
+    "task waiting for an asyncio.Event": (10_000, 100_000),
+    "task in asyncio.sleep": (10_000, 100_000),
+    "connection of a protocol": (1_000, 10_000),
+    "connection of streams": (1_000, 10_000),
 }
 
 

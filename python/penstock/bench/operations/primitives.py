@@ -60,6 +60,46 @@ async def event(count: int) -> None:
     await setting
 
 
+async def semaphore(count: int) -> None:
+    """Ten tasks want what five may have, each of which lets the loop turn."""
+    shared = asyncio.Semaphore(5)
+
+    async def work() -> None:
+        for _ in range(count // 10):
+            async with shared:
+                await asyncio.sleep(0)
+
+    await asyncio.gather(*(work() for _ in range(10)))
+
+
+async def condition(count: int) -> None:
+    """One task waits for what another tells of."""
+    told = asyncio.Condition()
+
+    async def tell() -> None:
+        for _ in range(count):
+            async with told:
+                told.notify()
+            await asyncio.sleep(0)
+
+    async with told:
+        telling = asyncio.create_task(tell())
+        for _ in range(count):
+            await told.wait()
+    await telling
+
+
+async def barrier(count: int) -> None:
+    """Ten tasks wait for each other."""
+    together = asyncio.Barrier(10)
+
+    async def work() -> None:
+        for _ in range(count // 10):
+            await together.wait()
+
+    await asyncio.gather(*(work() for _ in range(10)))
+
+
 async def wait_for(count: int) -> None:
     for _ in range(count):
         await asyncio.wait_for(asyncio.sleep(0), 10)

@@ -33,3 +33,24 @@ async def task_group(count: int) -> None:
         async with asyncio.TaskGroup() as group:
             for _ in range(100):
                 group.create_task(nothing())
+
+
+async def wait(count: int) -> None:
+    for _ in range(count // 100):
+        await asyncio.wait([asyncio.create_task(nothing()) for _ in range(100)])
+
+
+async def as_completed(count: int) -> None:
+    for _ in range(count // 100):
+        for done in asyncio.as_completed([nothing() for _ in range(100)]):
+            await done
+
+
+async def shield(count: int) -> None:
+    for _ in range(count):
+        await asyncio.shield(nothing())
+
+
+async def to_thread(count: int) -> None:
+    for _ in range(count):
+        await asyncio.to_thread(int)

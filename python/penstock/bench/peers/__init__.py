@@ -15,7 +15,7 @@ Factory = Callable[[], asyncio.AbstractEventLoop]
 Main = Callable[[], Coroutine[Any, Any, Result]]
 
 # penstock is the last: others are what it is compared with.
-NAMES = ("asyncio", "uvloop", "rloop", "zuvloop", "penstock_uring", "penstock")
+NAMES = ("asyncio", "uvloop", "aiofastnet", "rloop", "zuvloop", "penstock_uring", "penstock")
 # Measured only where it is named.
 BY_NAME = "penstock_uring"
 
