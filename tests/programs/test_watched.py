@@ -35,7 +35,7 @@ class TestWatched:
         program = tmp_path / "program.py"
         program.write_text(PROGRAM.format(leak=leak))
         with pytest.raises(AssertionError, match=told):
-            run(str(program))
+            run(str(program), SECONDS_TO_END="0.2")
 
     def test_tells_of_a_socket_that_was_not_closed(self, run: Run, tmp_path: Path) -> None:
         program = tmp_path / "program.py"

@@ -14,7 +14,7 @@ import time
 
 # For a thread that has done its work: asyncio's child watcher tells of an end before its own, and
 # gRPC closes what it has opened in threads of its own.
-SECONDS_TO_END = 3
+SECONDS_TO_END = float(os.environ.get("SECONDS_TO_END", "3"))
 
 
 def files() -> dict[str, str]:
