@@ -5,10 +5,15 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 
 import penstock
 import pytest
 import websockets
+from penstock._serve.channel import Channel
+from penstock._serve.config import Config
+from penstock._serve.worker import Assignment
 
 from .processes import APP, Load, command, members, request, until
 
@@ -238,6 +243,21 @@ async def test_workers_that_hang_end_when_the_supervisor_dies(tmp_path, app, pat
         if hanging is not None:
             with pytest.raises((AssertionError, OSError)):
                 await hanging
+
+
+def test_a_worker_whose_supervisor_is_dead_before_it_begins(tmp_path):
+    """It imports nothing that could hang."""
+    (tmp_path / "hangs.py").write_text("import time\ntime.sleep(600)\n")
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        channel = Channel(ours)
+        assignment = Assignment("hangs:app", vars(Config()), 0, ())
+        channel.send("assignment", assignment=assignment.to_text())
+        channel.close()
+        fd = theirs.fileno()
+        words = [sys.executable, "-P", "-m", "penstock._serve.worker", str(fd)]
+        done = subprocess.run(words, pass_fds=[fd], cwd=tmp_path, timeout=60, check=False)
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize(

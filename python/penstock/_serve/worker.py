@@ -96,7 +96,12 @@ class Worker(Server):
 
 
 def _first_message(channel: Channel) -> Assignment | None:
-    select.select([channel.fileno()], [], [])
+    """None where the supervisor has gone: no signal tells of that if it was before we asked."""
+    waiting = select.poll()
+    waiting.register(channel.fileno(), select.POLLIN)
+    [(_, events)] = waiting.poll()
+    if events & select.POLLHUP:
+        return None
     messages, _ = channel.receive()
     return Assignment.from_text(messages[0]["assignment"]) if messages else None
 
@@ -111,7 +116,7 @@ def main(words: list[str]) -> int:
     channel = Channel(socket.socket(fileno=int(words[0])))
     assignment = _first_message(channel)
     if assignment is None:
-        return 0  # the supervisor has gone meanwhile
+        return 0
     sockets = [socket.socket(fileno=fd) for fd in assignment.fds]
     for each in sockets:
         each.set_inheritable(False)
