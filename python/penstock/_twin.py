@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Any
+from abc import ABCMeta
+from typing import TYPE_CHECKING, Any, Protocol
+
+# A class has one metaclass, which derives from those of all its bases: the program's classes may
+# have abstract classes and protocols among theirs.
+if TYPE_CHECKING:
+    _Meta = ABCMeta
+else:
+    _Meta = type(Protocol)
 
 _stock: dict[type, type] = {}
 
 
-class Twin(type):
+class Twin(_Meta):
     """Its classes say that instances of the asyncio class they derive from are theirs.
 
     So `isinstance(lock, asyncio.Lock)` holds for locks that were made before `install()`. Classes
-    that a program derives from a twin are ordinary ones.
+    that a program derives from a twin are ordinary ones, and no protocols.
     """
 
-    def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> None:
-        super().__init__(name, bases, namespace)
+    def __init__(
+        cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any
+    ) -> None:
+        super().__init__(name, bases, namespace, **options)
         if namespace.get("__module__", "").startswith("penstock."):
             _stock[cls] = next(base for base in cls.__mro__[1:] if type(base) is not Twin)
+        if not any(isinstance(base, ABCMeta) and type(base) is not Twin for base in cls.__mro__):
+            # Where no base is abstract, @abstractmethod says nothing.
+            cls.__abstractmethods__ = frozenset()
 
     def __instancecheck__(cls, instance: object) -> bool:
-        return super().__instancecheck__(instance) or (
-            cls in _stock and isinstance(instance, _stock[cls])
-        )
+        if type.__instancecheck__(cls, instance):
+            return True
+        if cls in _stock:
+            return isinstance(instance, _stock[cls])
+        return ABCMeta.__instancecheck__(cls, instance)
 
     def __subclasscheck__(cls, subclass: type) -> bool:
-        return super().__subclasscheck__(subclass) or (
-            cls in _stock and issubclass(subclass, _stock[cls])
-        )
+        if type.__subclasscheck__(cls, subclass):
+            return True
+        if cls in _stock:
+            return issubclass(subclass, _stock[cls])
+        return ABCMeta.__subclasscheck__(cls, subclass)
 
 
 def get_state(primitive: Any, *names: str) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """penstock's classes stand for asyncio's: identity both ways, subclasses, copy and pickle."""
 
+import abc
 import asyncio
 import copy
 import pickle
+from typing import Protocol
 
 import penstock
 import pytest
@@ -30,6 +32,62 @@ def test_a_subclass_is_an_ordinary_class(pair_of_classes, arguments):
     assert not isinstance(native(*arguments), Sub)
     assert not isinstance(stock(*arguments), Sub)
     assert made.__class__ is Sub
+
+
+class Named(Protocol):
+    def named(self): ...
+
+
+def test_a_subclass_may_be_abstract_and_keep_a_protocol(pair_of_classes, arguments):
+    for cls in pair_of_classes:
+
+        class Abstract(cls, abc.ABC):
+            @abc.abstractmethod
+            def named(self): ...
+
+        class Made(Abstract, Named):
+            def named(self):
+                return "made"
+
+        with pytest.raises(TypeError, match="abstract"):
+            Abstract(*arguments)
+        made = Made(*arguments)
+        assert made.named() == "made"
+        for base in (*pair_of_classes[: 1 + (cls is not pair_of_classes[0])], Abstract, abc.ABC):
+            assert isinstance(made, base)
+        assert not isinstance(cls(*arguments), Abstract)
+
+        class Other:
+            pass
+
+        Abstract.register(Other)
+        assert isinstance(Other(), Abstract)
+        assert issubclass(Other, Abstract)
+        assert not issubclass(Other, cls)
+
+
+def test_an_abstract_method_of_an_ordinary_class_hinders_nobody(pair_of_classes, arguments):
+    for cls in pair_of_classes:
+
+        class Ordinary(cls):
+            @abc.abstractmethod
+            def named(self): ...
+
+        assert Ordinary(*arguments).named() is None
+
+
+def test_a_subclass_with_options(pair_of_classes, arguments):
+    for cls in pair_of_classes:
+
+        class Base(cls):
+            def __init_subclass__(cls, *, note="none", **options):
+                super().__init_subclass__(**options)
+                cls.note = note
+
+        class Sub(Base, note="some"):
+            pass
+
+        assert (Base(*arguments) and Sub.note) == "some"
 
 
 def test_attributes_can_be_set(pair_of_classes, arguments):
