@@ -243,7 +243,9 @@ PySendResult begin_join(Coroutine* self, PyObject** result) noexcept {
 PySendResult resume_join(Coroutine* self, PyObject* value, PyObject* thrown,
                          PyObject** result) noexcept {
     leave_queue(as_wait(self));
-    return thrown != nullptr ? end_with_exception(thrown, result) : end_with(value, result);
+    if (thrown != nullptr) return end_with_exception(thrown, result);
+    Py_DECREF(value);
+    return end_with_none(result);
 }
 
 int visit_put(Coroutine* self, visitproc visit, void* arg) noexcept {

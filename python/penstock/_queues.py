@@ -13,6 +13,36 @@ _T = TypeVar("_T")
 QueueShutDown = _core.QueueShutDown
 
 
+class _Finished:
+    """asyncio's private event of a queue, which programs set where they have emptied it."""
+
+    __slots__ = ("_of",)
+
+    def __init__(self, queue: Queue[Any]) -> None:
+        self._of = queue
+
+    def is_set(self) -> bool:
+        return not self._of._unfinished_tasks
+
+    def set(self) -> None:
+        """Wake all that join(), whatever is left to do."""
+        left = self._of._unfinished_tasks
+        self._of._unfinished_tasks = 1
+        Queue.task_done(self._of)
+        self._of._unfinished_tasks = left
+
+    async def wait(self) -> bool:
+        await Queue.join(self._of)
+        return True
+
+
+class _FinishedOf:
+    """Made when it is asked for; a subclass may set one of its own."""
+
+    def __get__(self, queue: Queue[Any] | None, owner: type) -> Any:
+        return self if queue is None else _Finished(queue)
+
+
 @_core.furnish
 class Queue(asyncio.queues.Queue[_T], metaclass=Twin):
     """asyncio.Queue: items from task to task, first in first out.
@@ -24,6 +54,7 @@ class Queue(asyncio.queues.Queue[_T], metaclass=Twin):
     _queue: Any
     _is_shutdown: bool
     _unfinished_tasks: int
+    _finished = _FinishedOf()
 
     def __init__(self, maxsize: Any = 0) -> None:
         self._native = _core.QueuePart(_orders.get(type(self), "custom"), maxsize)

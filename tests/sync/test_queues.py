@@ -76,6 +76,37 @@ async def test_join_waits_for_the_last_task_done(primitives):
         queue.task_done()
 
 
+async def test_a_queue_that_is_emptied_by_its_private_attributes(primitives):
+    for kind in (primitives.Queue, primitives.PriorityQueue, primitives.LifoQueue):
+        queue = kind()
+        assert queue._finished.is_set()
+        for item in range(3):
+            queue.put_nowait(item)
+        assert not queue._finished.is_set()
+        joined = await started(queue.join(), queue.join(), queue._finished.wait())
+        queue._queue.clear()
+        queue._finished.set()
+        queue._unfinished_tasks = 0
+        assert await outcomes(joined) == [None, None, True]
+        assert queue.empty()
+        await queue.join()
+        queue.put_nowait("next")
+        [again] = await started(queue.join())
+        assert queue.get_nowait() == "next"
+        assert not again.done()
+        queue.task_done()
+        await again
+
+
+async def test_a_subclass_with_an_event_of_its_own(primitives):
+    class Own(primitives.Queue):
+        def __init__(self):
+            super().__init__()
+            self._finished = "its own"
+
+    assert Own()._finished == "its own"
+
+
 async def test_sizes(primitives):
     assert primitives.Queue(1.5).maxsize == 1.5
     queue = primitives.Queue(1.5)
