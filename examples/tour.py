@@ -7,6 +7,7 @@ import asyncio
 import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -267,4 +268,6 @@ def timeless(text: str) -> str:
 
 if __name__ == "__main__":
     _local.raise_open_files()
+    # A background job of a shell ignores it, and so would the servers that are to end by it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())
