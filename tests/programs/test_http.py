@@ -19,13 +19,14 @@ class TestAiohttpServer:
     ) -> None:
         pytest.importorskip("aiohttp")
         open_files(1200)
-        # asyncio itself is close to it, and penstock on a busy machine where aiohttp has no
-        # compiled parts.
+        # asyncio itself is close to it, and penstock where aiohttp has no compiled parts. Where
+        # others want the processors too, the time is theirs as well.
         is_compiled = importlib.util.find_spec("aiohttp._http_parser") is not None
-        most = 2.0 if runtime == examples.PENSTOCK and is_compiled else 3.0
+        is_alone = os.getloadavg()[0] <= (os.cpu_count() or 1)
+        most = 2.0 if runtime == examples.PENSTOCK and is_compiled and is_alone else 3.0
         tries = []
         with examples.serving(runtime, "hello_aiohttp.py") as (_, port):
-            # The best of some: other processes on the machine take their time, too.
+            # The best of some: other processes come and go.
             while len(tries) < 6 and min(tries, default=most) >= most:
                 seconds, answers = examples.ask(port, 1000)
                 assert answers == {"200 Hello, world": 1000}
