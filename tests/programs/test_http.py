@@ -5,6 +5,7 @@ import importlib.util
 import os
 import signal
 import ssl
+import statistics
 from pathlib import Path
 
 import pytest
@@ -19,19 +20,14 @@ class TestAiohttpServer:
     ) -> None:
         pytest.importorskip("aiohttp")
         open_files(1200)
-        # asyncio itself is close to it, and penstock where aiohttp has no compiled parts. Where
-        # others want the processors too, the time is theirs as well.
         is_compiled = importlib.util.find_spec("aiohttp._http_parser") is not None
-        is_alone = os.getloadavg()[0] <= (os.cpu_count() or 1)
-        most = 2.0 if runtime == examples.PENSTOCK and is_compiled and is_alone else 3.0
-        tries = []
-        with examples.serving(runtime, "hello_aiohttp.py") as (_, port):
-            # The best of some: other processes come and go.
-            while len(tries) < 6 and min(tries, default=most) >= most:
-                seconds, answers = examples.ask(port, 1000)
-                assert answers == {"200 Hello, world": 1000}
-                tries.append(seconds)
-        assert 1.0 <= min(tries) < most, tries
+        most = 2.0 if runtime == examples.PENSTOCK and is_compiled else 3.0
+        found = _thousands(runtime, most)
+        if min(found) >= most and runtime == examples.PENSTOCK:
+            # Where others want the processors too, the kernel drops connections of the burst, whose
+            # clients come again a second later: asyncio's do as well then.
+            most = 1.1 * statistics.median(_thousands(examples.ASYNCIO, 0))
+        assert 1.0 <= min(found) < most, found
 
     def test_ends_when_it_is_interrupted(self, runtime: list[str]) -> None:
         pytest.importorskip("aiohttp")
@@ -65,6 +61,17 @@ class TestFrameworks:
             before = _sockets(process.pid)
             assert examples.ask(port, 200).answers == {answer: 200}
             assert _sockets(process.pid) == before
+
+
+def _thousands(runtime: list[str], most: float) -> list[float]:
+    """The seconds that a thousand clients took, until it was less than `most`, or six times."""
+    tries: list[float] = []
+    with examples.serving(runtime, "hello_aiohttp.py") as (_, port):
+        while len(tries) < 6 and (not tries or min(tries) >= most):
+            seconds, answers = examples.ask(port, 1000)
+            assert answers == {"200 Hello, world": 1000}
+            tries.append(seconds)
+    return tries
 
 
 def _sockets(pid: int) -> int:
