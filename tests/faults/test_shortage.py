@@ -11,7 +11,7 @@ from tests.faults import shortage
 from tests.faults.scenes import SCENES
 from tests.faults.sweep import compiler
 
-SAMPLES = 0 if os.environ.get("PENSTOCK_FAULTS") == "all" else 12  # a scene; 10 ms each
+SAMPLES = 0 if os.environ.get("PENSTOCK_FAULTS") == "all" else 24  # a scene; 10 ms each
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler for the shortage")
 
