@@ -205,10 +205,16 @@ void UringBackend::withdraw(std::size_t index) noexcept {
     int error = make_room(1);
     if (error == 0) {
         submit_removal(static_cast<std::uint32_t>(index));
-        // Again, for the kernel completes only some requests at a time.
-        do {
+        // Again, for the kernel completes only some requests at a time. The flag alone says too
+        // much: a core that brings work raises it afterwards, when we may have done that work
+        // already.
+        for (int vain = 0; vain < kMostInVain;) {
+            unsigned before = ::io_uring_cq_ready(&ring_);
             error = std::min(::io_uring_submit_and_get_events(&ring_), 0);
-        } while (error == -EINTR || (error == 0 && kernel_has(IORING_SQ_TASKRUN)));
+            if (error == -EINTR) continue;
+            if (error != 0 || !kernel_has(IORING_SQ_TASKRUN)) break;
+            vain = ::io_uring_cq_ready(&ring_) > before ? 0 : vain + 1;
+        }
     }
     // This is not the ring's thread, or the kernel has no memory.
     if (error != 0) close_ring();

@@ -48,6 +48,8 @@ public:
     void deliver(std::size_t index) noexcept override;
 
 private:
+    friend class UringBackendTest;  // does what the kernel does
+
     struct Slot {
         Watcher* watcher = nullptr;
         std::uint32_t generation = 0;  // of the watcher
@@ -64,6 +66,7 @@ private:
     };
     static constexpr unsigned kSubmissions = 256;
     static constexpr unsigned kCompletions = 4096;  // more of them wait in the kernel
+    static constexpr int kMostInVain = 64;          // calls that bring no completion, one by one
     static constexpr std::size_t kEventsAtOnce = 256;
 
     int open_ring() noexcept;
