@@ -34,14 +34,7 @@ async def ping_pong(count: int) -> None:
 
 async def lock(count: int) -> None:
     """Ten tasks want one lock, whose holder each time lets the loop turn."""
-    shared = asyncio.Lock()
-
-    async def work() -> None:
-        for _ in range(count // 10):
-            async with shared:
-                await asyncio.sleep(0)
-
-    await asyncio.gather(*(work() for _ in range(10)))
+    await _shared_by_ten(asyncio.Lock(), count)
 
 
 async def event(count: int) -> None:
@@ -62,8 +55,10 @@ async def event(count: int) -> None:
 
 async def semaphore(count: int) -> None:
     """Ten tasks want what five may have, each of which lets the loop turn."""
-    shared = asyncio.Semaphore(5)
+    await _shared_by_ten(asyncio.Semaphore(5), count)
 
+
+async def _shared_by_ten(shared: asyncio.Lock | asyncio.Semaphore, count: int) -> None:
     async def work() -> None:
         for _ in range(count // 10):
             async with shared:
