@@ -246,8 +246,7 @@ class Connection(web.RequestHandler):
         config = self.owner.config
         looks = self.request is not None or self.uptake.is_due or self.line.get_write_buffer_size()
         given = self.request.writer.output_size + self.file_bytes if self.request is not None else 0
-        is_sending = self.is_sending_file
-        if looks and not self.uptake.check(self.line, given, is_sending, config, now):
+        if looks and not self.uptake.check(self.line, given, self.is_sending_file, config, now):
             self.line.abort()
         elif self.refused is not None:
             if now - self.refused > config.timeout_linger:
